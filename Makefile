@@ -1,0 +1,48 @@
+# `make lab` and `make test` set up all they need in .venv; a second run is quick.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+LAB_ARGS ?=
+ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
+.PHONY: help lab test notebooks serve lint clean
+
+help:
+	@echo "make lab        open JupyterLab on the notebooks"
+	@echo "make test       run every test"
+	@echo "make notebooks  run all chapters and store their outputs"
+	@echo "make serve      run the chat server on http://localhost:3000"
+	@echo "make lint       check the style"
+	@echo "make clean      remove what these commands made"
+
+lab: $(READY)
+	$(BIN)/jupyter lab $(ROOT) --notebook-dir=notebooks $(LAB_ARGS) notebooks/00_start_here.ipynb
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+notebooks: $(READY)
+	$(BIN)/python .ci/run_notebooks.py
+
+serve: $(READY)
+	$(BIN)/python -m chatlab
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf .venv dist chatlab/page/vendor .pytest_cache .ruff_cache .hypothesis
+
+# Debian has a python3 whose venv lacks pip: there, the pip outside installs into the venv.
+$(READY): pyproject.toml .ci/fetch_client.py
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+		uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
+	elif $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
+		$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet -e '.[dev]'; \
+	else \
+		$(PYTHON) -m venv --without-pip .venv && \
+		$(PYTHON) -m pip --python $(BIN)/python install --quiet -e '.[dev]'; \
+	fi
+	@touch $@
