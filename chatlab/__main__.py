@@ -1,0 +1,62 @@
+"""The finished server from the command line: `python -m chatlab`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sqlite3
+import sys
+from functools import partial
+
+from chatlab.background import serve
+from chatlab.server import BROWSER_CLIENT, create_app
+
+
+def main() -> None:
+    """Serve the chat until Ctrl-C; exit with one sentence if it cannot be served."""
+    options = _options()
+    if not BROWSER_CLIENT.exists():
+        _say("The Socket.IO browser client is not installed here: the page loads it from its CDN.")
+    try:
+        asyncio.run(_serve(options))
+    except OSError as error:
+        sys.exit(f"Cannot serve on {options.host}, port {options.port}: {error.strerror}.")
+    except sqlite3.Error as error:
+        sys.exit(f"{str(error).capitalize()}.")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m chatlab", description="Serve the chat.")
+    parser.add_argument("--port", type=_port, default=3000, help="0 takes any free port")
+    parser.add_argument("--db", default="chat.db", help="the file of the message log")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number up to 65535")
+    return int(text)
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
+            asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    shown = "localhost" if options.host == "127.0.0.1" else options.host
+
+    def ready(port: int) -> None:
+        _say(f"The chat is on http://{shown}:{port} (Ctrl-C stops it)")
+
+    await serve(partial(create_app, db=options.db), options.host, options.port, ready, stop)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""A simulated browser tab: it shows messages, loses its connection, reloads, and comes back.
+
+It knows the wire, and nothing of the server's insides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Self
+
+import socketio
+from socketio.exceptions import ConnectionError as SocketIOConnectionError
+
+from chatlab.messages import CHAT_MESSAGE, Message, Refused
+
+PATIENCE = 10.0
+"""Seconds after which waiting for something that should happen at once is an error."""
+FIRST_RETRY, LAST_RETRY = 0.02, 1.0
+"""Seconds between two attempts to reconnect: the first pause, doubled up to the last."""
+
+
+class ChatClient:
+    """A tab of the chat page, without a browser.
+
+    `record`, if given, is told everything that happens, as `record(kind, name, text, offset)`.
+    `transports` are Socket.IO's: ("websocket",), ("polling",), or both to begin with polling.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str = "client",
+        *,
+        record: Callable[..., None] = lambda *event: None,
+        transports: tuple[str, ...] = ("websocket",),
+    ) -> None:
+        self.url, self.name, self.transports = url, name, list(transports)
+        self._record = record
+        self._sio: socketio.AsyncClient | None = None
+        self._returning: asyncio.Task[None] | None = None
+        self._unanswered: set[asyncio.Future[Any]] = set()
+        self._changed = asyncio.Event()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Be a page that has just been loaded."""
+        self.shown: list[Message] = []
+        """The messages on the page, from top to bottom."""
+        self.offset = 0
+        """The offset of the last message delivered to this page; 0 before the first."""
+
+    @property
+    def messages(self) -> list[str]:
+        """The texts on the page, from top to bottom."""
+        return [message.text for message in self.shown]
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server has accepted this tab, and the connection still stands."""
+        return self._sio is not None and bool(self._sio.namespaces)
+
+    @property
+    def returning(self) -> bool:
+        """Whether the tab has lost its connection and is trying to get it back."""
+        return self._returning is not None
+
+    # What a person does with a tab.
+
+    async def open(self) -> Self:
+        """Load the page for the first time and connect.
+
+        Raises ConnectionRefusedError if the server refuses, ConnectionError if it is not there.
+        """
+        await self._connect("join")
+        return self
+
+    async def send(self, text: str) -> Any:
+        """Send a message and wait for the acknowledgement; return what the server put in it.
+
+        Raises ConnectionError if there is no connection or it is lost before the acknowledgement
+        (the message may have arrived or not), Refused if the server refuses the message.
+        """
+        if not self.connected:
+            raise ConnectionError(f"{self.name} has no connection: the message is not sent")
+        self._record("send", self.name, text)
+        answer = await self.call(CHAT_MESSAGE, text)
+        if isinstance(answer, dict) and "error" in answer:
+            self._record("refuse", self.name, text)
+            raise Refused(answer["error"], answer.get("message", ""))
+        self._record("acknowledge", self.name, text, answer)
+        return answer
+
+    async def drop(self) -> None:
+        """Lose the connection and stay offline. The page stays as it is."""
+        if self._sio is not None:
+            self._record("drop", self.name)
+        await self._hang_up()
+
+    async def reconnect(self) -> None:
+        """Connect again, sending the offset that the page has reached."""
+        if not self.connected:
+            await self._hang_up()
+            await self._connect("reconnect")
+
+    async def reload(self) -> None:
+        """Load the page anew: it forgets its messages and its offset, and connects."""
+        await self._hang_up()
+        self._forget()
+        await self._connect("reload")
+
+    async def close(self) -> None:
+        """Close the tab for good."""
+        if self._sio is not None or self._returning is not None:
+            self._record("close", self.name)
+        await self._hang_up()
+
+    # Waiting, by condition and never by time.
+
+    async def sees(self, count: int) -> list[str]:
+        """Wait until the page shows at least `count` messages; return their texts."""
+        await self.until(lambda: len(self.shown) >= count, f"shows {count} messages")
+        return self.messages
+
+    async def until(self, condition: Callable[[], bool], wish: str = "is there") -> None:
+        """Wait until a condition about this tab holds.
+
+        Raises TimeoutError, naming the wish and what the page shows, after PATIENCE seconds.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise TimeoutError(
+                f"after {PATIENCE:.0f} s {self.name} still does not do this: {wish}; "
+                f"the page shows {self.messages}"
+            ) from None
+
+    # What the page's script does.
+
+    def show(self, message: Message) -> None:
+        """Put a message on the page. A subclass may be choosier, as a page's script may."""
+        self.shown.append(message)
+        if message.offset is not None:
+            self.offset = message.offset
+        self._record("show", self.name, message.text, message.offset)
+        self._changed.set()
+
+    def _received(self, sio: socketio.AsyncClient, text: str, offset: int | None = None) -> None:
+        if sio is self._sio:  # and not a late packet of a connection that was given up
+            self.show(Message(offset, text))
+
+    async def call(self, event: str, *arguments: Any) -> Any:
+        """Emit an event and return what the server acknowledges it with.
+
+        Raises ConnectionError if the connection is lost before that.
+        """
+        with self._awaited() as answer:
+            await self._sio.emit(
+                event, arguments, callback=lambda *values: _settle(answer, (*values, None)[0])
+            )
+            return await answer
+
+    def fail(self, error: BaseException) -> bool:
+        """Raise an error in everything that waits for the server; return whether anything did."""
+        waiting = [answer for answer in self._unanswered if not answer.done()]
+        for answer in waiting:
+            _settle(answer, error)
+        return bool(waiting)
+
+    @contextmanager
+    def _awaited(self) -> Iterator[asyncio.Future[Any]]:
+        """Give a future for an answer of the server, which `fail` can find while it is awaited."""
+        answer = asyncio.get_running_loop().create_future()
+        self._unanswered.add(answer)
+        try:
+            yield answer
+        finally:
+            self._unanswered.discard(answer)
+
+    async def _connect(self, kind: str) -> None:
+        """Open a new connection; `kind` is what to record when the server can be reached."""
+        self._sio = sio = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+
+        def auth() -> dict[str, int]:  # asked when the transport is up, just before CONNECT
+            self._record(kind, self.name)
+            return {"serverOffset": self.offset}
+
+        with self._awaited() as accepted:
+            self._listen(sio, accepted)
+            opening = asyncio.create_task(_open(sio, self.url, auth, self.transports, accepted))
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await accepted
+            except BaseException:
+                await self._hang_up()
+                raise
+            finally:
+                await opening  # never cancelled: it would leave its socket behind
+        self._changed.set()
+
+    def _listen(self, sio: socketio.AsyncClient, accepted: asyncio.Future[None]) -> None:
+        """Register what the page's script does with what comes over a connection."""
+        sio.on(CHAT_MESSAGE, partial(self._received, sio))
+        sio.on("connect", lambda: _settle(accepted, None))
+        sio.on("connect_error", lambda error: _settle(accepted, _explained(error)))
+        sio.on("disconnect", partial(self._lost, sio))
+
+    def _lost(self, sio: socketio.AsyncClient, reason: str) -> None:
+        """Notice that the connection is gone, though nobody asked for it: come back."""
+        if sio is not self._sio:
+            return
+        self._sio = None
+        self._record("drop", self.name)
+        self.fail(ConnectionError(f"{self.name} lost the connection before the answer"))
+        self._returning = asyncio.create_task(self._come_back())
+        self._changed.set()
+
+    async def _come_back(self) -> None:
+        pause = FIRST_RETRY
+        while not self.connected:
+            with suppress(ConnectionError):
+                await self._connect("reconnect")
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LAST_RETRY)
+        self._returning = None
+
+    async def _hang_up(self) -> None:
+        """Close the TCP connection without a goodbye, and stop trying to come back."""
+        if self._returning is not None and self._returning is not asyncio.current_task():
+            self._returning.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._returning
+            self._returning = None
+        sio, self._sio = self._sio, None
+        self.fail(ConnectionError(f"{self.name} hung up before the answer"))
+        if sio is not None and sio.eio.http is not None:
+            await sio.eio.http.close()
+            await sio.eio.wait()
+
+
+async def _open(
+    sio: socketio.AsyncClient,
+    url: str,
+    auth: Callable[[], Any],
+    transports: list[str],
+    accepted: asyncio.Future[None],
+) -> None:
+    """Open the transport. That it cannot be opened is told through `accepted`, as a refusal is."""
+    try:
+        await sio.connect(url, auth=auth, transports=transports, wait=False)
+    except SocketIOConnectionError as error:
+        _settle(accepted, _explained(error))
+
+
+def _settle(answer: asyncio.Future[Any], outcome: Any) -> None:
+    """Answer with a value or an error, unless nobody waits any more."""
+    if answer.done():
+        return
+    if isinstance(outcome, BaseException):
+        answer.set_exception(outcome)
+    else:
+        answer.set_result(outcome)
+
+
+def _explained(error: Any) -> ConnectionError:
+    """Turn what Socket.IO says about a failed connection into an exception."""
+    if isinstance(error, dict):
+        return ConnectionRefusedError(f"the server refused the connection: {error['message']}")
+    return ConnectionError(f"the server cannot be reached: {error}")

@@ -1,0 +1,62 @@
+"""What happened in a lab, event by event.
+
+Pure: no clock, no network, no notebook. Time is logical: an event's place in the list is its time.
+The order of one client's own events is always exact; the order between two clients is only the
+order in which this process happened to hear of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "join", "drop", "reconnect", "reload", "close",  # a client's page and its connection
+    "send", "acknowledge", "refuse", "show",  # messages, seen from the client
+    "stop", "start",  # the server
+]  # fmt: skip
+SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one client, or to the server.
+
+    `who` is the client's name, or SERVER for "stop" and "start". `text` and `offset` belong to the
+    message kinds: "send" has a text, "acknowledge" a text and, if the server gave one, an offset,
+    "refuse" a text, and "show" a text and, if the message carried one, an offset.
+    """
+
+    kind: Kind
+    who: str
+    text: str | None = None
+    offset: int | None = None
+
+
+class History:
+    """An append-only list of events."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def record(
+        self, kind: Kind, who: str, text: str | None = None, offset: int | None = None
+    ) -> None:
+        """Add one event at the end."""
+        self._events.append(Event(kind, who, text, offset))
+
+    def of(self, who: str) -> list[Event]:
+        """Return the events of one client, in its own order."""
+        return [event for event in self._events if event.who == who]
+
+    @property
+    def clients(self) -> list[str]:
+        """The names of the clients, in the order in which they joined."""
+        return list(dict.fromkeys(event.who for event in self._events if event.kind == "join"))
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
+
+    def __len__(self) -> int:
+        return len(self._events)

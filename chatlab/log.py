@@ -1,0 +1,233 @@
+"""The message log: the tutorial's table in SQLite, and everything that is said in SQL.
+
+It knows nothing of Socket.IO. Its promise: when `append` returns, the message is on the disk, and
+its offset is the number after the one before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Generator
+from os import PathLike
+from typing import Any, NamedTuple, Self
+
+import aiosqlite
+
+from chatlab.messages import Message, Refused, check_client_offset, check_text
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    client_offset TEXT UNIQUE,
+    content TEXT
+)
+"""
+COLUMNS = ["id", "client_offset", "content"]
+PRAGMAS = {"busy_timeout": 5000, "journal_mode": "wal", "synchronous": 2}
+"""What durability rests on. synchronous 2 is FULL: a commit returns when the disk has it.
+busy_timeout is in milliseconds."""
+MAX_BATCH = 1000
+"""Messages in one transaction; SQLite allows 32,766 placeholders in the look-up of their keys."""
+
+
+class _Append(NamedTuple):
+    """A message on its way into the log, and the future that will give its sender the offset."""
+
+    text: str
+    client_offset: str | None
+    done: asyncio.Future[int]
+
+
+class MessageLog:
+    """An append-only log of messages. Await it or enter it to open it.
+
+    One task writes: it commits everything that waits in one transaction (group commit), so that a
+    hundred senders share the price of one `fsync`. A second connection reads, so that reading
+    never sees what is not committed and never waits for a commit.
+
+    `on_commit`, if given, is called with each committed batch, in order, before its senders hear of
+    it.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        on_commit: Callable[[list[Message]], None] = lambda batch: None,
+    ) -> None:
+        self.path = path
+        self.on_commit = on_commit
+        self.head = 0
+        """The offset of the newest committed message; 0 while there is none."""
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.open().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def open(self) -> Self:
+        """Open the database, making the table if the file is new.
+
+        Raises sqlite3.DatabaseError, with a sentence, if the file cannot be opened, is no SQLite
+        database, or belongs to something else.
+        """
+        self._writer = await self._connect()
+        try:
+            await _prepare(self._writer)
+            self.head = await self._last_offset()
+            self._reader = await self._connect()
+        except sqlite3.Error as error:
+            await self._writer.close()
+            raise type(error)(f"cannot use {self.path} as the message log: {error}") from error
+        self._waiting: asyncio.Queue[_Append] = asyncio.Queue()
+        self._writing = asyncio.create_task(self._write_forever())
+        return self
+
+    async def close(self) -> None:
+        """Commit what still waits, then close the database."""
+        await self._waiting.join()
+        self._writing.cancel()
+        await self._reader.close()
+        await self._writer.close()
+
+    async def append(self, text: str, client_offset: str | None = None) -> int:
+        """Store a message and return its offset, once it is durable.
+
+        `client_offset` is the sender's own key: appending the same key and text again stores
+        nothing and returns the first offset.
+
+        Raises Refused for a text or key that is not valid, or for a key that was used with another
+        text, and sqlite3.Error if the database cannot store the message.
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.put_nowait(
+            _Append(check_text(text), check_client_offset(client_offset), done)
+        )
+        return await done
+
+    async def after(self, offset: int, limit: int = -1) -> list[Message]:
+        """Return the messages with a greater offset, oldest first; at most `limit` of them."""
+        rows = await self._reader.execute_fetchall(
+            "SELECT id, content FROM messages WHERE id > ? ORDER BY id LIMIT ?", (offset, limit)
+        )
+        return [Message(*row) for row in rows]
+
+    async def _connect(self) -> aiosqlite.Connection:
+        try:
+            return await aiosqlite.connect(self.path, isolation_level=None)
+        except sqlite3.Error as error:
+            raise type(error)(f"cannot open {self.path}: {error}") from error
+
+    async def _write_forever(self) -> None:
+        """Commit batch after batch: each is whatever queued while the last one was written."""
+        while True:
+            batch = [await self._waiting.get()]
+            while not self._waiting.empty() and len(batch) < MAX_BATCH:
+                batch.append(self._waiting.get_nowait())
+            await self._write(batch)
+            for _ in batch:
+                self._waiting.task_done()
+
+    async def _write(self, batch: list[_Append]) -> None:
+        try:
+            offsets, new = await self._in_transaction(batch)
+        except (sqlite3.Error, Refused) as error:
+            if len(batch) == 1:
+                _settle(batch[0], error)
+                return
+            for one in batch:  # so that one bad message fails alone
+                await self._write([one])
+            return
+        if new:
+            self.head = new[-1].offset
+            self.on_commit(new)
+        for one, offset in zip(batch, offsets, strict=True):
+            _settle(one, offset)
+
+    async def _in_transaction(self, batch: list[_Append]) -> tuple[list[int], list[Message]]:
+        """Insert a batch; return the offset of each message, and the messages that are new."""
+        await self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            offsets, rows = _number(batch, await self._last_offset(), await self._known(batch))
+            await self._writer.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
+            await self._writer.execute("COMMIT")
+        except BaseException:
+            if self._writer.in_transaction:
+                await self._writer.execute("ROLLBACK")
+            raise
+        return offsets, [Message(offset, text) for offset, _, text in rows]
+
+    async def _last_offset(self) -> int:
+        rows = await self._writer.execute_fetchall(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
+        )
+        return next((seq for (seq,) in rows), 0)
+
+    async def _known(self, batch: list[_Append]) -> dict[str, Message]:
+        """Return the messages that are stored already under a key of this batch.
+
+        The keys are looked up first because an insert that meets a conflict burns an id.
+        """
+        keys = [one.client_offset for one in batch if one.client_offset is not None]
+        if not keys:
+            return {}
+        rows = await self._writer.execute_fetchall(
+            "SELECT client_offset, id, content FROM messages WHERE client_offset IN "
+            f"({', '.join('?' * len(keys))})",
+            keys,
+        )
+        return {key: Message(offset, text) for key, offset, text in rows}
+
+
+def _number(
+    batch: list[_Append], last: int, known: dict[str, Message]
+) -> tuple[list[int], list[tuple[int, str | None, str]]]:
+    """Give each message its offset; return the offsets, and the rows of the messages that are new.
+
+    `last` is the newest offset given so far; `known` has the messages stored under a key of this
+    batch. Raises Refused if a key comes again with another text.
+    """
+    offsets, rows = [], []
+    for text, key, _ in batch:
+        message = known.get(key) if key else None
+        if message is None:
+            last += 1
+            message = Message(last, text)
+            rows.append((last, key, text))
+            if key:
+                known[key] = message
+        elif message.text != text:
+            raise Refused("client_offset used", "this client_offset belongs to another text")
+        offsets.append(message.offset)
+    return offsets, rows
+
+
+def _settle(one: _Append, outcome: int | Exception) -> None:
+    """Tell a sender its offset or its error, unless it has stopped waiting."""
+    if one.done.done():
+        return
+    if isinstance(outcome, Exception):
+        one.done.set_exception(outcome)
+    else:
+        one.done.set_result(outcome)
+
+
+async def _prepare(db: aiosqlite.Connection) -> None:
+    """Make a file ready, once it is clear that it is ours or empty."""
+    tables = await db.execute_fetchall(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    )
+    columns = [row[1] for row in await db.execute_fetchall("PRAGMA table_info(messages)")]
+    if tables and columns != COLUMNS:
+        raise sqlite3.DatabaseError("it belongs to another program")
+    for pragma, wanted in PRAGMAS.items():
+        await db.execute(f"PRAGMA {pragma} = {wanted}")
+        [(value,)] = await db.execute_fetchall(f"PRAGMA {pragma}")
+        if value != wanted:
+            raise sqlite3.NotSupportedError(f"{pragma} stays {value}, and it has to be {wanted}")
+    await db.execute(SCHEMA)

@@ -1,0 +1,133 @@
+"""A history put into logical steps: an action, and the arrivals of messages that follow from it.
+
+Pure. Stored outputs are compared to the letter, so two runs of a chapter must give the same steps,
+although messages reach different tabs in another order each time. Therefore only the order of
+actions counts (join, send, drop ...) and each tab's own order of messages; where two tabs show a
+message at the same time, neither is first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chatlab.history import Event, History
+
+How = Literal["live", "catch-up", "again", "late", "lost"]
+TOGETHER = ("drop", "reconnect", "close")
+"""Actions that happen to several tabs at once when a server stops or starts: one step for all."""
+
+
+@dataclass
+class Arrival:
+    """A message at a tab, or missing there ("lost")."""
+
+    who: str
+    text: str
+    offset: int | None
+    how: How
+
+
+@dataclass
+class Step:
+    """One logical step: an action, or several of a kind at once, and the arrivals after it."""
+
+    actions: list[Event]
+    offset: int | None = None
+    fate: Literal["arrived", "refused", "lost"] = "arrived"
+    arrivals: dict[str, list[Arrival]] = field(default_factory=dict)
+
+    @property
+    def is_send(self) -> bool:
+        return self.actions[0].kind == "send"
+
+
+def steps_of(history: History) -> list[Step]:
+    """Return the steps of a history, each with the arrivals that it leads to."""
+    steps: list[Step] = []
+    of_event: dict[int, int] = {}  # the place of an action in the history -> its step
+    for place, event in enumerate(history):
+        if event.kind in ("show", "acknowledge", "refuse"):
+            continue
+        together = steps and event.kind in TOGETHER and steps[-1].actions[0].kind == event.kind
+        if together:
+            steps[-1].actions.append(event)
+        else:
+            steps.append(Step([event]))
+        of_event[place] = len(steps) - 1
+    for step in steps:
+        step.actions.sort(key=lambda event: event.who)
+    _find_offsets(history, steps, of_event)
+    for who in history.clients:
+        _place_arrivals(who, history, steps, of_event)
+    return steps
+
+
+def _find_offsets(history: History, steps: list[Step], of_event: dict[int, int]) -> None:
+    """Find out what became of each send: the offset it got, or that it was refused or lost."""
+    shown = {(event.text, event.offset) for event in history if event.kind == "show"}
+    waiting: dict[tuple[str, str], list[Step]] = {}
+    for place, event in enumerate(history):
+        if event.kind == "send":
+            step = steps[of_event[place]]
+            step.fate = "lost"
+            waiting.setdefault((event.who, event.text), []).append(step)
+        elif event.kind in ("acknowledge", "refuse"):
+            step = waiting[event.who, event.text].pop(0)
+            step.fate = "arrived" if event.kind == "acknowledge" else "refused"
+            step.offset = event.offset
+    # An acknowledgement may carry no offset, or may be missing: then the pages tell.
+    taken = {step.offset for step in steps}
+    for step in steps:
+        if step.is_send and step.fate != "refused" and step.offset is None:
+            text = step.actions[0].text
+            offsets = {o for t, o in shown if t == text and (o is None or o not in taken)}
+            if offsets:
+                step.fate = "arrived"
+                step.offset = min(offsets, key=lambda offset: offset or 0)
+                taken.add(step.offset)
+
+
+def _place_arrivals(
+    who: str, history: History, steps: list[Step], of_event: dict[int, int]
+) -> None:
+    """Put what a tab was shown, and what it missed, into the steps where it belongs."""
+    sent_in = {
+        (step.actions[0].text, step.offset): number
+        for number, step in reversed(list(enumerate(steps)))
+        if step.is_send and step.fate == "arrived"
+    }
+    here: int | None = None  # the step at which this tab's time has arrived
+    page: list[Event] = []
+    got, present = set(), set()
+    for place, event in enumerate(history):
+        if event.kind == "send" and here is not None:
+            present.add(of_event[place])
+        if event.who != who:
+            continue
+        if event.kind == "show":
+            sent = sent_in.get((event.text, event.offset), 0)
+            here = max(here or 0, sent)
+            how = _how(event, page, live=here == sent)
+            steps[here].arrivals.setdefault(who, []).append(
+                Arrival(who, event.text, event.offset, how)
+            )
+            page.append(event)
+            got.add(sent)
+        elif event.kind in ("join", "reconnect", "reload"):
+            here = max(here or 0, of_event[place])
+            page = page if event.kind == "reconnect" else []
+        elif event.kind == "close":
+            here = None
+    for number in set(sent_in.values()) & (present - got):
+        step = steps[number]
+        lost = Arrival(who, step.actions[0].text, step.offset, "lost")
+        step.arrivals.setdefault(who, []).insert(0, lost)
+
+
+def _how(event: Event, page: list[Event], *, live: bool) -> How:
+    if any((old.text, old.offset) == (event.text, event.offset) for old in page):
+        return "again"
+    if event.offset and any(old.offset and old.offset > event.offset for old in page):
+        return "late"
+    return "live" if live else "catch-up"

@@ -1,0 +1,59 @@
+"""Who may import whom: the direction in which this package is built."""
+
+import ast
+from pathlib import Path
+
+import chatlab
+
+MODULES = {path.stem: path.read_text() for path in Path(chatlab.__file__).parent.glob("*.py")}
+PURE = {"messages", "history", "steps", "diagram", "checker"}
+IO = {"aiohttp", "aiosqlite", "asyncio", "socket", "socketio", "sqlite3", "subprocess", "threading"}
+MAY_IMPORT = {
+    "messages": set(),
+    "history": set(),
+    "steps": {"history"},
+    "diagram": {"history", "steps"},
+    "log": {"messages"},
+    "background": set(),
+    "client": {"messages"},
+    "server": {"log", "messages"},
+    "lab": {"background", "client", "diagram", "history", "log", "server"},
+    "__main__": {"background", "server"},
+}
+
+
+def imported(source):
+    """Return the modules that a source imports, those of chatlab by their own name."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    return names
+
+
+def faults(modules):
+    """Return a sentence for each import in the wrong direction."""
+    found = []
+    for module, source in modules.items():
+        if module == "__init__":
+            continue
+        for name in imported(source):
+            package, _, inner = name.partition(".")
+            if package == "chatlab" and inner not in MAY_IMPORT[module]:
+                found.append(f"{module} imports {name}")
+            if module in PURE and package in IO:
+                found.append(f"{module} is pure, and imports {name}")
+    return found
+
+
+def test_imports_run_one_way():
+    """Every import inside the package is one that is allowed."""
+    assert faults(MODULES) == []
+
+
+def test_wrong_import_is_found():
+    """The control: a planted import in the wrong direction is seen."""
+    planted = MODULES | {"messages": "import sqlite3\nfrom chatlab.log import MessageLog"}
+    assert len(faults(planted)) == 2

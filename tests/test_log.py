@@ -1,0 +1,251 @@
+"""The message log: durable, dense, in order."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+import chatlab.log
+from chatlab.log import SCHEMA, MessageLog
+from chatlab.messages import Message, Refused
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "chat.db"
+
+
+@contextlib.contextmanager
+def beside(path):
+    """A connection of our own, beside the log's."""
+    database = sqlite3.connect(path, isolation_level=None)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def rows(path):
+    with beside(path) as database:
+        return database.execute("SELECT * FROM messages ORDER BY id").fetchall()
+
+
+async def test_appended_messages_are_numbered_from_one(path):
+    """Offsets are 1, 2, 3, and the rows hold what was sent."""
+    async with MessageLog(path) as log:
+        assert [await log.append(text) for text in ("a", "b", "c")] == [1, 2, 3]
+        assert log.head == 3
+    assert rows(path) == [(1, None, "a"), (2, None, "b"), (3, None, "c")]
+
+
+async def test_after_gives_the_greater_offsets(path):
+    """After 1 come 2 and 3; after the newest comes nothing; a limit cuts at the end."""
+    async with MessageLog(path) as log:
+        for text in "abc":
+            await log.append(text)
+        assert await log.after(1) == [Message(2, "b"), Message(3, "c")]
+        assert await log.after(1, limit=1) == [Message(2, "b")]
+        assert await log.after(3) == []
+
+
+async def test_message_is_on_disk_when_append_returns(path):
+    """Another connection sees the row as soon as the offset is known."""
+    async with MessageLog(path) as log:
+        for text in "abc":
+            offset = await log.append(text)
+            assert rows(path)[-1] == (offset, None, text)
+
+
+async def test_many_senders_share_a_transaction(path):
+    """A hundred messages that wait together are committed in a few batches, in order."""
+    batches = []
+    async with MessageLog(path, on_commit=batches.append) as log:
+        offsets = await asyncio.gather(*(log.append(str(n)) for n in range(100)))
+    assert offsets == list(range(1, 101))
+    assert len(batches) <= 2
+    assert [message for batch in batches for message in batch] == [
+        Message(n + 1, str(n)) for n in range(100)
+    ]
+
+
+async def test_batch_is_announced_before_its_sender_hears(path):
+    """Who follows on_commit knows a message before its sender knows its offset."""
+    heard = []
+    async with MessageLog(path, on_commit=lambda batch: heard.append("commit")) as log:
+        await log.append("a")
+        heard.append("sender")
+    assert heard == ["commit", "sender"]
+
+
+async def test_repeated_key_gets_the_first_offset(path):
+    """A retry stores nothing and burns no number, in the same batch or later."""
+    async with MessageLog(path) as log:
+        assert await asyncio.gather(log.append("a", "k1"), log.append("a", "k1")) == [1, 1]
+        assert await log.append("b", "k2") == 2
+        assert await log.append("a", "k1") == 1
+        assert await log.append("c") == 3
+    assert rows(path) == [(1, "k1", "a"), (2, "k2", "b"), (3, None, "c")]
+
+
+async def test_key_with_another_text_is_refused_alone(path):
+    """Only the message with the wrong key fails; those beside it are stored."""
+    async with MessageLog(path) as log:
+        await log.append("a", "k1")
+        results = await asyncio.gather(
+            log.append("b"), log.append("other", "k1"), log.append("c"), return_exceptions=True
+        )
+        assert results[0] == 2
+        assert results[1].name == "client_offset used"
+        assert results[2] == 3
+
+
+async def test_row_that_the_database_refuses_fails_alone(path):
+    """Its sender gets the database's error; the others are stored, and no number is burnt."""
+    announced = []
+    async with MessageLog(path, on_commit=announced.extend) as log:
+        with beside(path) as database:
+            database.execute(
+                "CREATE TRIGGER no BEFORE INSERT ON messages WHEN NEW.content = 'bad' "
+                "BEGIN SELECT RAISE(ABORT, 'no bad words'); END"
+            )
+        results = await asyncio.gather(
+            log.append("a"), log.append("bad"), log.append("b"), return_exceptions=True
+        )
+    assert results[0] == 1
+    assert isinstance(results[1], sqlite3.Error)
+    assert results[2] == 2
+    assert announced == [Message(1, "a"), Message(2, "b")]
+
+
+async def test_locked_database_is_an_error_and_the_log_goes_on(path, monkeypatch):
+    """While another program holds the lock, append fails; afterwards it works."""
+    monkeypatch.setitem(chatlab.log.PRAGMAS, "busy_timeout", 1)
+    async with MessageLog(path) as log:
+        with beside(path) as database:
+            database.execute("BEGIN IMMEDIATE")
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                await log.append("a")
+            database.execute("ROLLBACK")
+        assert await log.append("b") == 1
+    assert rows(path) == [(1, None, "b")]
+
+
+async def test_bad_text_is_refused_before_it_is_stored(path):
+    """Validation is here, where a message enters the log."""
+    async with MessageLog(path) as log:
+        for text in ("", 42, "\ud800"):
+            with pytest.raises(Refused):
+                await log.append(text)
+    assert rows(path) == []
+
+
+async def test_number_is_never_given_twice(path):
+    """Also when the newest rows were deleted, and after the log was closed."""
+    async with MessageLog(path) as log:
+        for text in "abc":
+            await log.append(text)
+    with beside(path) as database:
+        database.execute("DELETE FROM messages")
+    async with MessageLog(path) as log:
+        assert log.head == 3
+        assert await log.append("d") == 4
+
+
+async def test_sender_that_stops_waiting_disturbs_nobody(path):
+    """Its message is stored all the same, and the next one too."""
+    async with MessageLog(path) as log:
+        first = asyncio.ensure_future(log.append("a"))
+        await asyncio.sleep(0)
+        first.cancel()
+        assert await log.append("b") == 2
+
+
+async def test_close_commits_what_waits(path):
+    """Nothing that was handed over is dropped at the end."""
+    log = await MessageLog(path)
+    waiting = [asyncio.ensure_future(log.append(text)) for text in "abc"]
+    await asyncio.sleep(0)
+    await log.close()
+    assert [task.result() for task in waiting] == [1, 2, 3]
+    assert len(rows(path)) == 3
+
+
+async def test_pragmas_are_what_durability_needs(path):
+    """WAL, and a commit that waits for the disk."""
+    async with MessageLog(path) as log:
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", 2)):
+            assert await log._writer.execute_fetchall(f"PRAGMA {pragma}") == [(value,)]
+
+
+async def test_tutorial_database_is_opened_and_continued(path):
+    """A file with the tutorial's own table is a log, and its rows are there."""
+    with beside(path) as database:
+        database.execute(SCHEMA)
+        database.execute("INSERT INTO messages (content) VALUES ('from the tutorial')")
+    async with MessageLog(path) as log:
+        assert await log.after(0) == [Message(1, "from the tutorial")]
+        assert await log.append("next") == 2
+
+
+def text_file(path):
+    path.write_text("these are not the bytes you are looking for" * 100)
+
+
+def other_program(path):
+    with beside(path) as database:
+        database.execute("CREATE TABLE bookmarks (url TEXT)")
+
+
+def other_columns(path):
+    with beside(path) as database:
+        database.execute("CREATE TABLE messages (id INTEGER PRIMARY KEY, subject TEXT)")
+
+
+@pytest.mark.parametrize("make", [text_file, other_program, other_columns])
+async def test_foreign_file_is_refused_and_left_alone(path, make):
+    """One sentence, and not a byte of the file is changed."""
+    make(path)
+    before = path.read_bytes()
+    with pytest.raises(sqlite3.DatabaseError, match="cannot use"):
+        await MessageLog(path)
+    assert path.read_bytes() == before
+
+
+async def test_file_that_cannot_be_opened_is_named(tmp_path):
+    """A folder, and a file in a folder that is not there."""
+    for path in (tmp_path, tmp_path / "missing" / "chat.db"):
+        with pytest.raises(sqlite3.OperationalError, match="cannot open"):
+            await MessageLog(path)
+
+
+APPEND_FOR_EVER = """
+import asyncio, sys
+from chatlab.log import MessageLog
+async def main():
+    async with MessageLog(sys.argv[1]) as log:
+        while True:
+            print(await log.append("x"), flush=True)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
+def test_acknowledged_messages_survive_kill_9(path):
+    """Every offset that a killed process has printed is in the table."""
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", APPEND_FOR_EVER, path], stdout=subprocess.PIPE, text=True
+        )
+        printed = [int(process.stdout.readline()) for _ in range(20)]
+        os.kill(process.pid, signal.SIGKILL)
+        printed += [int(line) for line in process.stdout.read().split("\n")[:-1]]
+        process.wait()
+        process.stdout.close()
+        stored = {row[0] for row in rows(path)}
+        assert set(printed) <= stored
+        assert stored == set(range(1, len(stored) + 1))
