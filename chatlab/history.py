@@ -14,7 +14,7 @@ from typing import Literal
 Kind = Literal[
     "join", "drop", "reconnect", "reload", "close",  # a client's page and its connection
     "send", "acknowledge", "refuse", "show",  # messages, seen from the client
-    "stop", "start",  # the server
+    "stop", "kill", "start",  # the server
 ]  # fmt: skip
 SERVER = "server"
 
@@ -23,9 +23,9 @@ SERVER = "server"
 class Event:
     """One thing that happened to one client, or to the server.
 
-    `who` is the client's name, or SERVER for "stop" and "start". `text` and `offset` belong to the
-    message kinds: "send" has a text, "acknowledge" a text and, if the server gave one, an offset,
-    "refuse" a text, and "show" a text and, if the message carried one, an offset.
+    `who` is the client's name, or SERVER for "stop", "kill" and "start". `text` and `offset` belong
+    to the message kinds: "send" has a text, "acknowledge" a text and, if the server gave one, an
+    offset, "refuse" a text, and "show" a text and, if the message carried one, an offset.
     """
 
     kind: Kind

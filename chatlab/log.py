@@ -60,6 +60,7 @@ class MessageLog:
         self.on_commit = on_commit
         self.head = 0
         """The offset of the newest committed message; 0 while there is none."""
+        self._grown = asyncio.Event()
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self.open().__await__()
@@ -117,6 +118,11 @@ class MessageLog:
         )
         return [Message(*row) for row in rows]
 
+    async def newer(self, offset: int) -> None:
+        """Wait until the log has a message with a greater offset."""
+        while self.head <= offset:
+            await self._grown.wait()
+
     async def _connect(self) -> aiosqlite.Connection:
         try:
             return await aiosqlite.connect(self.path, isolation_level=None)
@@ -146,6 +152,8 @@ class MessageLog:
         if new:
             self.head = new[-1].offset
             self.on_commit(new)
+            self._grown.set()
+            self._grown = asyncio.Event()
         for one, offset in zip(batch, offsets, strict=True):
             _settle(one, offset)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,19 @@ import socketio
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError
 
+from chatlab.delivery import Delivery
 from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, Refused, offset_of
+from chatlab.transport import StrictPacket, attach
 
 Handlers = Callable[[socketio.AsyncServer, MessageLog], None]
 PAGE = Path(__file__).parent / "page"
 BROWSER_CLIENT = PAGE / "vendor" / "socket.io.min.js"
-SIO = web.AppKey("sio", socketio.AsyncServer)
-TRANSPORTS = web.AppKey("transports", set[asyncio.Transport])
 
 
 def chat(sio: socketio.AsyncServer, log: MessageLog) -> None:
     """Register the handlers of the finished server."""
+    delivery = Delivery(sio, log)
 
     @sio.event
     async def connect(sid: str, environ: dict[str, Any], auth: Any) -> None:
@@ -37,22 +38,22 @@ def chat(sio: socketio.AsyncServer, log: MessageLog) -> None:
             offset = offset_of(auth)
         except Refused as refusal:
             raise ConnectionRefusedError(str(refusal), refusal.as_dict()) from None
-        if offset > log.head:
-            offset = 0  # it counts in another log: nothing it has seen is here
-        for message in await log.after(offset):
-            await sio.emit(CHAT_MESSAGE, (message.text, message.offset), to=sid)
+        # A client that is ahead of the log counts in another one: nothing it has seen is here.
+        delivery.attach(sid, offset if offset <= log.head else 0)
+
+    @sio.event
+    async def disconnect(sid: str, reason: str) -> None:
+        delivery.detach(sid)
 
     @sio.on(CHAT_MESSAGE)
     async def chat_message(sid: str, *arguments: Any) -> int | dict[str, str]:
+        # Nothing is awaited before `append`: so the messages of one sender keep their order.
         try:
-            text, client_offset = _two(arguments)
-            offset = await log.append(text, client_offset)
+            return await log.append(*_two(arguments))
         except Refused as refusal:
             return refusal.as_dict()
         except sqlite3.Error as error:
             return {"error": "not stored", "message": f"the message could not be stored: {error}"}
-        await sio.emit(CHAT_MESSAGE, (text, offset))
-        return offset
 
 
 def create_app(
@@ -66,14 +67,13 @@ def create_app(
     `server` makes the Socket.IO server, for a caller that wants one with options of its own.
     Starting the application raises sqlite3.DatabaseError if `db` cannot be used.
     """
-    app = web.Application(middlewares=[_remember_transport])
-    app[SIO] = sio = server(async_mode="aiohttp", engineio_logger=_errors_to_loop())
-    app[TRANSPORTS] = set()
+    app = web.Application()
+    logger = _errors_to_loop()
+    sio = server(async_mode="aiohttp", serializer=StrictPacket, engineio_logger=logger)
     log = MessageLog(db)
-    sio.attach(app)
+    attach(sio, app)
     handlers(sio, log)
     app.cleanup_ctx.append(_opened(log))
-    app.on_shutdown.append(_hang_up)
     app.router.add_get("/", _index)
     app.router.add_static("/page", PAGE)
     return app
@@ -99,39 +99,14 @@ def _opened(log: MessageLog) -> Callable[[web.Application], AsyncIterator[None]]
     return while_serving
 
 
-@web.middleware
-async def _remember_transport(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Keep the transports of the requests that are being answered, for `_hang_up`.
-
-    A client that goes away while it is answered is no error: there is nobody left to answer.
-    """
-    transports, transport = request.app[TRANSPORTS], request.transport
-    transports.add(transport)
-    try:
-        return await handler(request)
-    except ConnectionResetError:
-        return web.Response()
-    finally:
-        transports.discard(transport)
-
-
-async def _hang_up(app: web.Application) -> None:
-    """Cut every connection, so that stopping takes no time and clients know to come back.
-
-    A polite goodbye would not do: a Socket.IO client that is told to disconnect stays away.
-    """
-    for transport in list(app[TRANSPORTS]):
-        transport.abort()
-    await app[SIO].shutdown()
-
-
 class _ToLoop(logging.Handler):
-    """Hand logged exceptions to the running loop: one place to look for what went wrong."""
+    """Hand logged exceptions to the running loop: one place to look for what went wrong.
+
+    Engine.IO logs a WebSocket packet of no known type in this way: its sender's error, not ours.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info:
+        if record.exc_info and record.msg != "Unknown receive error":
             asyncio.get_running_loop().call_exception_handler(
                 {"message": record.getMessage(), "exception": record.exc_info[1]}
             )

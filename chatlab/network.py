@@ -1,0 +1,157 @@
+"""A bad network: a TCP link that can be cut, frozen, left half-open, delayed and throttled.
+
+A client that connects to the link's port reaches the server through it: a simulated tab or a real
+browser, the link cannot tell. It moves bytes, and knows nothing of what they mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Self
+
+CHUNK = 65536
+"""Bytes that are moved at a time."""
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(eq=False)
+class _Wire:
+    """One connection through a link: the client's leg and the server's leg."""
+
+    client: Streams
+    server: Streams
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def cut(self) -> None:
+        for _, writer in (self.client, self.server):
+            writer.transport.abort()
+        for task in self.tasks:
+            task.cancel()
+
+
+class Link:
+    """A link to the server at `port` of this machine. Await it or enter it to open it.
+
+    `delay` is in seconds for each chunk of bytes, `rate` in bytes a second (None: no limit); both
+    can be changed while bytes flow.
+    """
+
+    def __init__(self, port: int, *, delay: float = 0, rate: float | None = None) -> None:
+        self.server_port, self.delay, self.rate = port, delay, rate
+        self.port = 0
+        """The port for the client, once the link is open."""
+        self._wires: set[_Wire] = set()
+        self._stranded: list[asyncio.StreamWriter] = []
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
+    @property
+    def url(self) -> str:
+        """The address of the server, by way of this link."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self.open().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    async def open(self) -> Self:
+        """Begin to accept connections, on any free port."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def close(self) -> None:
+        """Cut everything and accept nothing more."""
+        self._server.close()
+        self.cut()
+        for writer in self._stranded:
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    # What can happen to a network.
+
+    def cut(self) -> None:
+        """Break every connection: both sides notice at once. New ones can be made."""
+        for wire in list(self._wires):
+            wire.cut()
+
+    def freeze(self) -> None:
+        """Let nothing pass, not even the news that a side has closed: both sides wait."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """Let everything pass again, the bytes that waited first."""
+        self._flowing.set()
+
+    def strand(self) -> None:
+        """Leave connections half-open: the client's side breaks, and the server is not told."""
+        for wire in list(self._wires):
+            wire.client[1].transport.abort()
+            for task in wire.tasks:
+                task.cancel()
+            self._stranded.append(wire.server[1])
+
+    async def _accept(self, *client: Any) -> None:
+        await self._flowing.wait()
+        try:
+            server = await asyncio.open_connection("127.0.0.1", self.server_port)
+        except OSError:  # no server there: the client's connection ends, as it would without us
+            client[1].transport.abort()
+            return
+        wire = _Wire(client, server)
+        wire.tasks = [
+            asyncio.create_task(self._carry(client[0], server[1])),
+            asyncio.create_task(self._carry(server[0], client[1])),
+        ]
+        self._wires.add(wire)
+        await asyncio.wait(wire.tasks)
+        self._wires.discard(wire)
+        if server[1] not in self._stranded:
+            wire.cut()
+
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        """Carry bytes in one direction until the source ends, and its end too."""
+        with suppress(OSError):
+            while data := await source.read(CHUNK):
+                await asyncio.sleep(self.delay + (len(data) / self.rate if self.rate else 0))
+                await self._flowing.wait()
+                target.write(data)
+                await target.drain()
+            await self._flowing.wait()
+            target.write_eof()
+
+
+class Mishap(NamedTuple):
+    """Something that happens on a bad day: to a client's tab, to its link, or to the server."""
+
+    kind: Literal["send", "drop", "reload", "reconnect", "cut", "freeze", "thaw", "strand", "kill"]
+    who: str
+
+
+def bad_day(
+    seed: int, names: Iterable[str], length: int, *, kills: int = 0, sends: float = 0.6
+) -> list[Mishap]:
+    """Make up a bad day: `length` mishaps, the same ones for the same seed.
+
+    `sends` is the share of them in which somebody sends a message. The server is killed `kills`
+    times, at moments spread over the day.
+    """
+    chance, people = random.Random(seed), sorted(names)
+    trouble = ("drop", "reload", "reconnect", "cut", "freeze", "thaw", "strand")
+    day = [
+        Mishap("send" if chance.random() < sends else chance.choice(trouble), chance.choice(people))
+        for _ in range(length)
+    ]
+    for number in range(kills, 0, -1):
+        day.insert(number * length // (kills + 1), Mishap("kill", "server"))
+    return day

@@ -1,0 +1,196 @@
+"""Socket.IO on aiohttp, with the gaps closed in which a message could be lost.
+
+python-engineio reads a request before all of it has arrived, and sends and takes only so many
+packets in one request; a packet that makes no sense ends in a traceback. Everything here uses names
+without an underscore, and knows no chat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import socketio
+from aiohttp import hdrs, web
+from engineio.packet import packet_names as engine_packet_names
+from engineio.payload import Payload
+from socketio.packet import BINARY_EVENT, CONNECT_ERROR, EVENT, Packet, packet_names
+
+SIO = web.AppKey("sio", socketio.AsyncServer)
+TRANSPORTS = web.AppKey("transports", set[asyncio.Transport])
+MOST_OUT = 15
+"""Packets in one answer to a poll: a python-socketio client refuses more than 16."""
+MOST_IN = 50_000
+"""Packets in one request: more chat messages than fit into the megabyte that a request may have."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def attach(sio: socketio.AsyncServer, app: web.Application) -> None:
+    """Let an application serve Socket.IO, and hang up when it stops.
+
+    The server must have been made with `serializer=StrictPacket`.
+    """
+    Payload.max_decode_packets = MOST_IN
+    sio.eio.create_queue = PollQueue
+    sio.eio.on("message", partial(_receive, sio, sio.eio.handlers["message"]))
+    app[SIO], app[TRANSPORTS] = sio, set()
+    app.middlewares.extend([_remember_transport, _uncompressed, _readable])
+    sio.attach(app)
+    app.on_shutdown.append(_hang_up)
+
+
+class Unreadable(ValueError):
+    """A packet that no Socket.IO client sends."""
+
+
+class StrictPacket(Packet):
+    """A Socket.IO packet that is checked when it arrives."""
+
+    def decode(self, encoded_packet: Any) -> int:
+        """Read a packet; return how many attachments follow. Raises Unreadable."""
+        try:
+            attachments = super().decode(encoded_packet)
+            known = self.packet_type < len(packet_names) and self.packet_type != CONNECT_ERROR
+            event = self.packet_type in (EVENT, BINARY_EVENT)
+            named = not event or isinstance(self.data[0], str)
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            raise Unreadable(str(error)) from error
+        if not (known and named):
+            raise Unreadable(f"a packet of type {self.packet_type} that nothing can be done with")
+        return attachments
+
+    def add_attachment(self, attachment: Any) -> bool:
+        """Add what follows a packet; return whether it is complete. Raises Unreadable."""
+        if not isinstance(attachment, bytes):
+            raise Unreadable("an attachment that is a text")
+        return super().add_attachment(attachment)
+
+
+async def _receive(
+    sio: socketio.AsyncServer, receive: Callable[..., Awaitable[None]], eio_sid: str, data: Any
+) -> None:
+    """Hand a packet to Socket.IO; end the connection if it makes no sense, as the official does."""
+    try:
+        if not data:
+            raise Unreadable("an empty packet")
+        await receive(eio_sid, data)
+    except Unreadable:
+        await _end(sio, eio_sid)
+
+
+async def _end(sio: socketio.AsyncServer, eio_sid: str | None) -> None:
+    """End an Engine.IO connection, without waiting for a client that may never ask again."""
+    if eio_sid in sio.eio.sockets:
+        await sio.eio.sockets[eio_sid].close(wait=False)
+
+
+class PollQueue(asyncio.Queue):
+    """A connection's queue of packets, which ends a poll after MOST_OUT of them.
+
+    Engine.IO waits for the first packet with `get`, and takes the others with `get_nowait` until
+    that says that the queue is empty.
+    """
+
+    taken = 0
+
+    async def get(self) -> Any:
+        self.taken = 0
+        return await super().get()
+
+    def get_nowait(self) -> Any:
+        if self.taken == MOST_OUT:
+            raise asyncio.QueueEmpty
+        item = super().get_nowait()  # asyncio's own `get` comes through here too
+        self.taken += 1
+        return item
+
+
+@web.middleware
+async def _remember_transport(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Keep the transports of the requests that are being answered, for `_hang_up`.
+
+    A client that goes away while it is answered is no error: there is nobody left to answer.
+    """
+    transports, transport = request.app[TRANSPORTS], request.transport
+    transports.add(transport)
+    try:
+        return await handler(request)
+    except ConnectionResetError:
+        return web.Response()
+    finally:
+        transports.discard(transport)
+
+
+@web.middleware
+async def _readable(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Hand over a request with a body only when all of the body is here, and can be read.
+
+    `content.read(length)` returns what has arrived, and Engine.IO takes that for the whole: the
+    messages in the rest would be lost, and answered with 200.
+    """
+    try:
+        if request.method == hdrs.METH_POST:
+            request = _Complete(request, _checked(await request.read()))
+        return await handler(request)
+    except (ValueError, LookupError):  # Engine.IO's, for a packet that it cannot read
+        await _end(request.app[SIO], _eio_sid(request))
+        if request.method == hdrs.METH_GET:  # a WebSocket: it cannot be answered any more
+            request.transport.abort()
+        return web.Response(status=web.HTTPBadRequest.status_code)
+
+
+def _checked(body: bytes) -> bytes:
+    """Return the body of a request. Raises ValueError or LookupError if it cannot be read."""
+    for packet in Payload(encoded_payload=body.decode()).packets:
+        engine_packet_names[packet.packet_type]
+    return body
+
+
+def _eio_sid(request: web.Request) -> str | None:
+    """Return the Engine.IO connection that a request belongs to: named by it, or opened with it."""
+    opened = request.app[SIO].environ.items()
+    mine = (sid for sid, environ in opened if environ["aiohttp.request"] is request)
+    return request.query.get("sid") or next(mine, None)
+
+
+class _Complete:
+    """A request that gives its whole body at once, and is otherwise the one it came from."""
+
+    def __init__(self, request: web.Request, body: bytes) -> None:
+        self._request, self._body = request, body
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._request, name)
+
+    @property
+    def content(self) -> _Complete:
+        return self
+
+    async def read(self, length: int = -1) -> bytes:
+        return self._body
+
+
+@web.middleware
+async def _uncompressed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Do not compress WebSocket frames: for short messages it costs more than it saves."""
+    if hdrs.SEC_WEBSOCKET_EXTENSIONS in request.headers:
+        headers = request.headers.copy()
+        del headers[hdrs.SEC_WEBSOCKET_EXTENSIONS]
+        request = request.clone(headers=headers)
+    return await handler(request)
+
+
+async def _hang_up(app: web.Application) -> None:
+    """Cut every connection, so that stopping takes no time and clients know to come back.
+
+    A polite goodbye would not do: a Socket.IO client that is told to disconnect stays away.
+    """
+    for transport in list(app[TRANSPORTS]):
+        transport.abort()
+    for socket in list(app[SIO].eio.sockets.values()):
+        socket.queue.put_nowait(None)  # for a poll that waits: there is nothing to wait for
+        await socket.close(wait=False, abort=True)
+    await app[SIO].shutdown()

@@ -1,0 +1,357 @@
+"""Delivery: one ordered stream a connection, whatever happens in between."""
+
+import asyncio
+import json
+import sqlite3
+
+import pytest
+from conftest import Hold, serving, turns, tutorial, wired
+
+import chatlab.delivery
+from chatlab.client import ChatClient
+from chatlab.delivery import HIGH_WATER, NEWEST, PAGE
+from chatlab.log import MessageLog
+from chatlab.server import chat
+from chatlab.transport import MOST_OUT, PollQueue
+
+
+def delivery_of(server):
+    return server.log.on_commit.__self__
+
+
+async def filled(path, count):
+    """Make a log with messages 1 to `count`."""
+    async with MessageLog(path) as log:
+        await asyncio.gather(*(log.append(str(n)) for n in range(1, count + 1)))
+
+
+def numbers(last, first=1):
+    """The messages `first` to `last`, as a client gets them."""
+    return [(n, str(n)) for n in range(first, last + 1)]
+
+
+# A message is committed at every point of catch-up where something else could happen.
+
+
+def hold_before_page(log, hold):
+    after = log.after
+
+    async def held(*arguments):
+        await hold.here()
+        return await after(*arguments)
+
+    log.after = held
+
+
+def hold_after_page(log, hold):
+    after = log.after
+
+    async def held(*arguments):
+        rows = await after(*arguments)
+        await hold.here()
+        return rows
+
+    log.after = held
+
+
+def hold_before_waiting(log, hold):
+    newer = log.newer
+
+    async def held(offset):
+        await hold.here()
+        await newer(offset)
+
+    log.newer = held
+
+
+POINTS = [hold_before_page, hold_after_page, hold_before_waiting]
+
+
+async def overtaken(path, handlers, hold_at):
+    """Let a client catch up on 1 to 3, hold the server there, append 4, go on, append 5.
+
+    Return what the client was sent until then, in order, and what a later catch-up would add.
+    """
+    await filled(path, 3)
+    hold = Hold()
+    async with serving(path, handlers) as server, wired(server.url) as bob:
+        hold_at(server.log, hold)
+        connecting = asyncio.create_task(bob.ws.send_str('40{"serverOffset":0}'))
+        async with wired(server.url) as ann:
+            await hold.reached.wait()
+            hold.reached.set()
+            await ann.connect({"serverOffset": 3})
+            await ann.emit(1, "4")
+            hold.released.set()
+            await ann.emit(2, "5")
+        await connecting
+        got = []
+        while len(got) < 5:
+            packet = await bob.packet()
+            if packet.startswith("42"):
+                _, text, offset = json.loads(packet[2:])
+                got.append((offset, text))
+        return got
+
+
+@pytest.mark.parametrize("hold_at", POINTS)
+async def test_message_committed_during_catch_up_keeps_its_place(tmp_path, hold_at):
+    """Before the page is read, after it, or before the wait for more: 1 to 5, once, in order."""
+    assert await overtaken(tmp_path / "chat.db", chat, hold_at) == numbers(5)
+
+
+async def test_tutorial_server_sends_the_live_message_first(tmp_path):
+    """The control: held at the same point, the tutorial's server lets 4 overtake 1 to 3."""
+    got = await overtaken(tmp_path / "chat.db", tutorial, hold_after_page)
+    assert got[0] == (4, "4")
+    assert got != numbers(5)
+
+
+async def test_connection_made_between_commit_and_fan_out_gets_the_message_once(tmp_path):
+    """The row is in the table and the server does not know it yet: read now, not sent again."""
+    path, hold = tmp_path / "chat.db", Hold()
+    await filled(path, 3)
+    async with serving(path) as server, wired(server.url) as ann, wired(server.url) as bob:
+        commit = server.log._in_transaction
+
+        async def held(batch):
+            committed = await commit(batch)
+            await hold.here()
+            return committed
+
+        server.log._in_transaction = held
+        await ann.connect()
+        assert await ann.messages(3) == numbers(3)
+        await ann.ws.send_str('42["chat message","4"]')
+        await hold.reached.wait()
+        await bob.connect()
+        assert await bob.messages(4) == numbers(4)
+        hold.released.set()
+        await ann.emit(1, "5")
+        assert await bob.messages(1) == [(5, "5")]
+
+
+async def test_catch_up_begins_after_connect(tmp_path):
+    """The answer to CONNECT is the first packet: a client keeps apart what comes before it."""
+    await filled(tmp_path / "chat.db", 3)
+    async with serving(tmp_path / "chat.db") as server, wired(server.url) as bob:
+        assert (await bob.connect()).startswith("40{")
+        assert await bob.messages(3) == numbers(3)
+
+
+@pytest.mark.parametrize("transports", [("websocket",), ("polling",)])
+@pytest.mark.parametrize("missed", [0, 1, PAGE, PAGE + 1, NEWEST + PAGE])
+async def test_client_gets_what_it_missed_and_then_what_is_new(tmp_path, missed, transports):
+    """From memory, from the table, or partly from each; whole pages, a part of one, or none."""
+    path, seen = tmp_path / "chat.db", 7
+    await filled(path, seen)
+    async with serving(path) as server:
+        await asyncio.gather(*(server.log.append(str(seen + n + 1)) for n in range(missed)))
+        bob = ChatClient(server.url, "bob", transports=transports)
+        bob.offset = seen
+        await bob.open()
+        await bob.sees(missed)
+        await bob.send("new")
+        await bob.sees(missed + 1)
+        assert bob.shown == [*numbers(seen + missed, first=seen + 1), (seen + missed + 1, "new")]
+        await bob.close()
+
+
+async def test_short_absence_reads_no_database(served):
+    """What is in memory is sent from there."""
+    async with wired(served.url) as ann, wired(served.url) as bob:
+        await ann.connect()
+        await asyncio.gather(*(served.log.append(str(n)) for n in range(1, 11)))
+        await ann.messages(10)
+        served.log.after = None  # a query would fail now
+        await bob.connect({"serverOffset": 4})
+        assert await bob.messages(6) == numbers(10, first=5)
+
+
+async def test_memory_holds_the_newest_messages_only(served):
+    """Those before them are read from the table."""
+    await asyncio.gather(*(served.log.append(str(n)) for n in range(1, NEWEST + 51)))
+    kept = [offset for offset, _ in delivery_of(served)._newest]
+    assert kept == list(range(51, NEWEST + 51))
+    async with wired(served.url) as bob:
+        await bob.connect({"serverOffset": 49})
+        assert await bob.messages(NEWEST + 1) == numbers(NEWEST + 50, first=50)
+
+
+async def test_gap_in_the_offsets_is_no_obstacle(tmp_path):
+    """Rows that were deleted are passed over, in memory and in the table."""
+    path = tmp_path / "chat.db"
+    await filled(path, 9)
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM messages WHERE id IN (1, 5, 9)")
+    database.close()
+    async with serving(path) as server, wired(server.url) as bob, wired(server.url) as ann:
+        assert await server.log.append("10") == 10
+        await bob.connect({"serverOffset": 3})
+        assert await bob.messages(5) == [(n, str(n)) for n in (4, 6, 7, 8, 10)]
+        await ann.connect({"serverOffset": 9})
+        assert await ann.messages(1) == [(10, "10")]
+
+
+async def test_offset_ahead_of_the_log_starts_again(served):
+    """It counts in another log: the client gets what there is."""
+    await served.log.append("1")
+    async with wired(served.url) as bob:
+        await bob.connect({"serverOffset": 99})
+        assert await bob.messages(1) == [(1, "1")]
+
+
+# A slow reader, and those who come and go.
+
+
+@pytest.mark.parametrize(
+    ("high_water", "bound"), [(10, 10 + PAGE + MOST_OUT), (10_000, 2000 + MOST_OUT)]
+)
+async def test_slow_reader_is_waited_for(served, monkeypatch, high_water, bound):
+    """A connection's queue holds a page more than the high-water mark; without one, everything."""
+    monkeypatch.setattr(chatlab.delivery, "HIGH_WATER", high_water)
+    most = 0
+
+    class Watched(PollQueue):
+        def put_nowait(self, item):
+            nonlocal most
+            super().put_nowait(item)
+            most = max(most, self.qsize())
+
+    await asyncio.gather(*(served.log.append(str(n)) for n in range(1, 2001)))
+    served.sio.eio.create_queue = Watched
+    async with wired(served.url) as bob:
+        await bob.connect()
+        assert await bob.messages(2000) == numbers(2000)
+    assert bound - PAGE <= most <= bound
+
+
+async def test_reader_that_stands_still_holds_up_nobody(tmp_path):
+    """Bob's socket takes nothing more; Ann's messages reach Carol all the same, then Bob."""
+    text = "x" * 5000
+    async with serving(tmp_path / "chat.db") as server, wired(server.url) as bob:
+        await bob.connect()  # and reads nothing from here on
+        async with wired(server.url) as carol:
+            await carol.connect()
+            for _ in range(30):
+                await asyncio.gather(*(server.log.append(text) for _ in range(100)))
+            assert [offset for offset, _ in await carol.messages(3000)] == list(range(1, 3001))
+        [socket] = [s for s in server.sio.eio.sockets.values() if s.queue.qsize()]
+        assert socket.queue.qsize() <= HIGH_WATER + PAGE + MOST_OUT
+        assert [offset for offset, _ in await bob.messages(3000)] == list(range(1, 3001))
+
+
+async def test_long_catch_up_delays_a_live_message_by_a_page(tmp_path, monkeypatch):
+    """Between a commit and the moment it is handed to Ann, Bob is handed one page at the most."""
+    handed, committed = [], []
+
+    class Watched(PollQueue):
+        def put_nowait(self, item):
+            super().put_nowait(item)
+            handed.append(str(item.data) if item else "")
+
+    await filled(tmp_path / "chat.db", 100_000)
+    async with serving(tmp_path / "chat.db") as server:
+        server.sio.eio.create_queue = Watched
+        remember = server.log.on_commit
+
+        def noted(batch):
+            committed.append(len(handed))
+            remember(batch)
+
+        server.log.on_commit = noted
+        async with wired(server.url) as ann, wired(server.url) as bob:
+            await ann.connect({"serverOffset": 100_000})
+            await bob.connect()
+            assert await bob.messages(PAGE) == numbers(PAGE)
+            for number in range(5):
+                await server.log.append(f"live {number}")
+                await ann.messages(1)
+            waits = [
+                [f"live {number}" in packet for packet in handed[place:]].index(True)
+                for number, place in enumerate(committed)
+            ]
+            assert max(waits) <= PAGE
+            left = await bob.messages(100_005 - PAGE)
+            assert [offset for offset, _ in left] == list(range(PAGE + 1, 100_006))
+
+
+async def test_connection_stays_alive_while_catch_up_takes_long(tmp_path):
+    """The log answers after five PINGs, far beyond interval + timeout: they are all answered."""
+    path, hold = tmp_path / "chat.db", Hold()
+    await filled(path, 3)
+    async with serving(path, ping_interval=0.1, ping_timeout=0.3) as server:
+        hold_after_page(server.log, hold)
+        async with wired(server.url) as bob:
+            assert (await bob.connect()).startswith("40{")
+            for _ in range(5):
+                assert await bob.ws.receive_str() == "2"
+                await bob.ws.send_str("3")
+            hold.released.set()
+            assert await bob.messages(3) == numbers(3)
+
+
+@pytest.mark.parametrize("hold_at", POINTS)
+async def test_connection_lost_at_any_moment_leaves_nothing(tmp_path, hold_at, caplog):
+    """Before the page, after it, in the wait: no task, no entry, no word in the log."""
+    path, hold = tmp_path / "chat.db", Hold()
+    await filled(path, 3)
+    async with serving(path) as server:
+        before = asyncio.all_tasks()
+        hold_at(server.log, hold)
+        async with wired(server.url) as bob:
+            await bob.ws.send_str("40")
+            await hold.reached.wait()
+        while server.sio.eio.sockets or delivery_of(server)._streams:
+            await turns()
+        await turns()
+        left = {str(t.get_coro()) for t in asyncio.all_tasks() - before}
+        assert {name for name in left if "chatlab" in name or "Delivery" in name} == set()
+    assert caplog.records == []
+
+
+async def test_connection_gone_before_its_stream_begins_leaves_nothing(served):
+    """The socket was closed while the handler ran."""
+    delivery = delivery_of(served)
+    delivery.attach("a sid that is gone", 0)
+    await turns()
+    assert delivery._streams == {}
+
+
+async def test_log_that_cannot_be_read_ends_the_connection_plainly(tmp_path):
+    """The client is told that the server disconnects it, and the error is not swallowed."""
+    await filled(tmp_path / "chat.db", 3)
+    errors = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+    async with serving(tmp_path / "chat.db") as server, wired(server.url) as bob:
+
+        async def broken(*arguments):
+            raise sqlite3.OperationalError("disk I/O error")
+
+        server.log.after = broken
+        await bob.connect()
+        assert await bob.packet() == "41"
+        await turns()
+        assert delivery_of(server)._streams == {}
+    assert [str(context["exception"]) for context in errors] == ["disk I/O error"]
+
+
+async def test_message_is_encoded_once_for_all(served, monkeypatch):
+    """Two connections are handed the very same packet."""
+    handed = []
+
+    class Watched(PollQueue):
+        def put_nowait(self, item):
+            super().put_nowait(item)
+            handed.append(item)
+
+    served.sio.eio.create_queue = Watched
+    async with wired(served.url) as ann, wired(served.url) as bob:
+        await ann.connect()
+        await bob.connect()
+        await served.log.append("one")
+        await ann.messages(1)
+        await bob.messages(1)
+    packets = [item for item in handed if item and '"one"' in str(item.data)]
+    assert len(packets) == 2
+    assert packets[0] is packets[1]

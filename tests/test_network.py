@@ -1,0 +1,169 @@
+"""The bad network: each of its faults is what it says, seen from both sides."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from chatlab.network import Link, bad_day
+
+
+class Echo:
+    """A server that sends back what it gets, and remembers how its connections ended."""
+
+    async def __aenter__(self):
+        self.ended = asyncio.Queue()
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *exc_info):
+        self.server.close()
+        await self.server.wait_closed()
+
+    async def serve(self, reader, writer):
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        self.ended.put_nowait("ended")
+        writer.close()
+
+
+@pytest.fixture
+async def echo():
+    async with Echo() as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def client(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def turns(count=50):
+    """Give everything that could happen without a network time to happen."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_open_link_carries_bytes_both_ways(echo):
+    """A megabyte goes through and comes back."""
+    sent = bytes(range(256)) * 4096
+    async with Link(echo.port) as link, client(link.port) as (reader, writer):
+        writer.write(sent)
+        assert await reader.readexactly(len(sent)) == sent
+
+
+async def test_end_of_one_side_reaches_the_other(echo):
+    """A client that closes is noticed by the server."""
+    async with Link(echo.port) as link, client(link.port) as (_, writer):
+        writer.close()
+        assert await echo.ended.get() == "ended"
+
+
+async def test_cut_link_breaks_both_sides_and_can_be_used_again(echo):
+    """The client and the server notice at once; the next connection works."""
+    async with Link(echo.port) as link:
+        async with client(link.port) as (reader, writer):
+            writer.write(b"x")
+            await reader.readexactly(1)
+            link.cut()
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            await echo.ended.get()
+        async with client(link.port) as (reader, writer):
+            writer.write(b"y")
+            assert await reader.readexactly(1) == b"y"
+
+
+async def test_frozen_link_passes_nothing_until_it_thaws(echo):
+    """Not the bytes, and not the end of the connection; then all of it, in order."""
+    async with Link(echo.port) as link, client(link.port) as (reader, writer):
+        writer.write(b"a")
+        assert await reader.readexactly(1) == b"a"
+        link.freeze()
+        writer.write(b"b")
+        writer.write_eof()
+        await turns()
+        assert echo.ended.empty()
+        link.thaw()
+        assert await reader.read() == b"b"
+        await echo.ended.get()
+
+
+async def test_stranded_server_is_not_told(echo):
+    """The client's side is broken; the server's side is open until the link is closed."""
+    async with Link(echo.port) as link, client(link.port) as (reader, writer):
+        writer.write(b"x")
+        await reader.readexactly(1)
+        link.strand()
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        await turns()
+        assert echo.ended.empty()
+        async with client(link.port) as (again, other):
+            other.write(b"y")
+            assert await again.readexactly(1) == b"y"
+            assert echo.ended.empty()
+    await echo.ended.get()
+    await echo.ended.get()
+
+
+async def test_slow_link_takes_the_time_it_should(echo, monkeypatch):
+    """A delay for each chunk, and a time for its bytes; the sleeps are only noted."""
+    slept, sleep = [], asyncio.sleep
+
+    async def noted(seconds):
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr("chatlab.network.asyncio.sleep", noted)
+    async with Link(echo.port, delay=2, rate=10) as link, client(link.port) as (reader, writer):
+        writer.write(b"x" * 50)
+        await reader.readexactly(50)
+        assert slept == [7, 7]
+
+
+async def test_link_to_nowhere_ends_the_connection():
+    """Where no server listens, the client is not left waiting."""
+    async with Echo() as gone:
+        port = gone.port
+    async with Link(port) as link, client(link.port) as (reader, _):
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+
+
+async def test_closed_link_leaves_no_task(echo):
+    """Whatever its connections were doing: flowing, frozen or stranded."""
+    before = asyncio.all_tasks()
+    async with Link(echo.port) as link, client(link.port) as (reader, writer):
+        writer.write(b"x")
+        await reader.readexactly(1)
+        link.strand()
+        async with client(link.port) as (again, other):
+            other.write(b"y")
+            await again.readexactly(1)
+            link.freeze()
+            other.write(b"z")
+            await turns()
+    await echo.ended.get()
+    await echo.ended.get()
+    await turns()
+    assert asyncio.all_tasks() <= before
+
+
+def test_bad_day_is_the_same_for_the_same_seed():
+    """And another one for another seed; kills are spread over it."""
+    day = bad_day(7, ["ann", "bob"], 100, kills=3)
+    assert (
+        day == bad_day(7, {"bob", "ann"}, 100, kills=3) != bad_day(8, ["ann", "bob"], 100, kills=3)
+    )
+    assert len(day) == 103
+    kills = [place for place, mishap in enumerate(day) if mishap.kind == "kill"]
+    assert [place // 25 for place in kills] == [1, 2, 3]
+    assert {mishap.who for mishap in day} == {"ann", "bob", "server"}
