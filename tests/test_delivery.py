@@ -5,7 +5,7 @@ import json
 import sqlite3
 
 import pytest
-from conftest import Hold, serving, turns, tutorial, wired
+from support import Hold, serving, turns, tutorial, wired
 
 import chatlab.delivery
 from chatlab.client import ChatClient

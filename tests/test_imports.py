@@ -6,7 +6,7 @@ from pathlib import Path
 import chatlab
 
 MODULES = {path.stem: path.read_text() for path in Path(chatlab.__file__).parent.glob("*.py")}
-PURE = {"messages", "history", "steps", "diagram", "checker"}
+PURE = {"messages", "history", "steps", "diagram", "checker", "game"}
 IO = {"aiohttp", "aiosqlite", "asyncio", "socket", "socketio", "sqlite3", "subprocess", "threading"}
 MAY_IMPORT = {
     "messages": set(),
@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "steps": {"history"},
     "diagram": {"history", "steps"},
     "checker": {"history", "messages"},
+    "game": {"checker", "history", "messages"},
     "network": set(),
     "log": {"messages"},
     "background": set(),

@@ -7,9 +7,9 @@ import sqlite3
 
 import aiohttp
 import pytest
-from conftest import serving, wired
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import serving, wired
 
 from chatlab.client import ChatClient
 from chatlab.log import PRAGMAS

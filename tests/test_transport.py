@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 import socketio
 from aiohttp import web
-from conftest import turns, wired
+from support import turns, wired
 
 from chatlab.client import ChatClient
 from chatlab.transport import MOST_OUT, TRANSPORTS, PollQueue, attach

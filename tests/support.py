@@ -1,0 +1,137 @@
+"""What the tests share: a server on the test's own loop, and clients that a test can steer."""
+
+import asyncio
+import contextlib
+import json
+from collections import namedtuple
+from functools import partial
+
+import aiohttp
+import socketio
+from aiohttp import web
+
+from chatlab.background import DRAIN
+from chatlab.messages import CHAT_MESSAGE
+from chatlab.server import chat, create_app
+
+Served = namedtuple("Served", "url sio log runner")
+
+
+@contextlib.asynccontextmanager
+async def serving(db, handlers=chat, port=0, **options):
+    """Serve the chat until the block ends; `options` are python-socketio's."""
+    inside = []
+
+    def register(sio, log):
+        inside.extend([sio, log])
+        handlers(sio, log)
+
+    app = create_app(register, db=db, server=partial(socketio.AsyncServer, **options))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN)
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", port)
+        await site.start()
+        yield Served(f"http://127.0.0.1:{site.port}", *inside, runner)
+    finally:
+        await runner.cleanup()
+
+
+def tutorial(sio, log):
+    """The tutorial's server as it is: the control that must fail where the finished one holds."""
+
+    @sio.event
+    async def connect(sid, environ, auth):
+        for message in await log.after(auth["serverOffset"]):
+            await sio.emit(CHAT_MESSAGE, (message.text, message.offset), to=sid)
+
+    @sio.on(CHAT_MESSAGE)
+    async def chat_message(sid, text):
+        offset = await log.append(text)
+        await sio.emit(CHAT_MESSAGE, (text, offset))
+        return offset
+
+
+def ordered(sio, log):
+    """One ordered stream a connection, as chapter 04 builds it."""
+    here = set()
+
+    @sio.event
+    async def connect(sid, environ, auth):
+        here.add(sid)
+        sio.start_background_task(deliver, sid, auth["serverOffset"])
+
+    @sio.event
+    async def disconnect(sid, reason):
+        here.discard(sid)
+
+    async def deliver(sid, cursor):
+        while sid in here:
+            for message in await log.after(cursor):
+                await sio.emit(CHAT_MESSAGE, (message.text, message.offset), to=sid)
+                cursor = message.offset
+            await log.newer(cursor)
+
+    @sio.on(CHAT_MESSAGE)
+    async def chat_message(sid, text):
+        return await log.append(text)
+
+
+class Hold:
+    """A place in the server where a test holds whoever comes by first."""
+
+    def __init__(self):
+        self.reached, self.released = asyncio.Event(), asyncio.Event()
+
+    async def here(self):
+        if not self.reached.is_set():
+            self.reached.set()
+            await self.released.wait()
+
+
+async def turns(count=50):
+    """Let the loop go round: time for everything that needs no network."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class Wire:
+    """A Socket.IO connection of which every packet is in the hands of the test."""
+
+    def __init__(self, ws):
+        self.ws = ws
+
+    async def connect(self, auth=None):
+        """Send CONNECT; return what it is answered with."""
+        await self.ws.send_str("40" + ("" if auth is None else json.dumps(auth)))
+        return await self.packet()
+
+    async def emit(self, number, *arguments):
+        """Send an event that wants an acknowledgement; return the acknowledgement."""
+        await self.ws.send_str(f"42{number}{json.dumps([CHAT_MESSAGE, *arguments])}")
+        prefix = f"43{number}"
+        while not (packet := await self.packet()).startswith(prefix):
+            pass
+        return json.loads(packet.removeprefix(prefix))
+
+    async def packet(self):
+        """Return the next packet that is no PING, and answer the PINGs before it."""
+        while (packet := await self.ws.receive_str()) == "2":
+            await self.ws.send_str("3")
+        return packet
+
+    async def messages(self, count):
+        """Return the next messages as offsets and texts."""
+        events = [json.loads((await self.packet()).removeprefix("42")) for _ in range(count)]
+        return [(offset, text) for _, text, offset in events]
+
+
+@contextlib.asynccontextmanager
+async def wired(url):
+    """Open a WebSocket to a server, past Engine.IO's greeting."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket") as ws,
+    ):
+        await ws.receive_str()
+        yield Wire(ws)
