@@ -22,16 +22,17 @@ def main() -> None:
     try:
         asyncio.run(_serve(options))
     except OSError as error:
-        sys.exit(f"Cannot serve on {options.host}, port {options.port}: {error.strerror}.")
+        _, _, reason = str(error.strerror or error).rpartition(": ")  # asyncio says where, again
+        sys.exit(f"Cannot serve on {options.host}, port {options.port}: {reason}.")
     except sqlite3.Error as error:
-        sys.exit(f"{str(error).capitalize()}.")
+        sys.exit(f"Cannot serve: {error}.")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chatlab", description="Serve the chat.")
     parser.add_argument("--port", type=_port, default=3000, help="0 takes any free port")
     parser.add_argument("--db", default="chat.db", help="the file of the message log")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+    parser.add_argument("--host", type=_host, default="127.0.0.1", help="the address to listen on")
     return parser.parse_args()
 
 
@@ -39,6 +40,15 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number up to 65535")
     return int(text)
+
+
+def _host(text: str) -> str:
+    try:
+        if text.encode("idna"):
+            return text
+    except UnicodeError:
+        pass  # no name of a machine can be written like this
+    raise argparse.ArgumentTypeError(f"{text!r} is not an address")
 
 
 async def _serve(options: argparse.Namespace) -> None:

@@ -14,8 +14,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Protocol, Self, TypeVar
 
 import cloudpickle
@@ -41,15 +42,38 @@ async def serve(
 
     Raises OSError if the port is taken, and whatever building or starting the application raises.
     """
-    runner = web.AppRunner(build(), access_log=None, shutdown_timeout=DRAIN)
+    async with listening(build(), host, port) as bound:
+        ready(bound)
+        await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
+    """Serve an application until the block ends; give the port it listens on."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN)
     try:
         await runner.setup()
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        ready(site.port)
-        await stop.wait()
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(runner.server, host, port)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            await _stop_listening(server)
     finally:
         await runner.cleanup()
+
+
+async def _stop_listening(server: asyncio.Server) -> None:
+    """Close the listening sockets, so that no connection is left half accepted.
+
+    asyncio accepts a connection in two steps; if the server is closed between them, the second
+    fails, and the socket stays open until the garbage is collected.
+    """
+    with contextlib.suppress(NotImplementedError):  # Windows accepts in another way
+        for listener in server.sockets:
+            asyncio.get_running_loop().remove_reader(listener)
+        await asyncio.sleep(0)
+    server.close()
 
 
 class BackgroundServer:
@@ -84,8 +108,8 @@ class BackgroundServer:
 
     @property
     def running(self) -> bool:
-        """Whether the server has been started and not stopped or killed."""
-        return _LIVE.get(self.name) is self
+        """Whether the server serves: it was started, and was not stopped and did not die."""
+        return _LIVE.get(self.name) is self and self._worker.alive
 
     def start(self) -> Self:
         """Start serving; return when the port listens. A running server is left as it is.
@@ -101,24 +125,33 @@ class BackgroundServer:
         return self
 
     def stop(self) -> None:
-        """Stop serving and wait until everything is closed. Clients see their connection end."""
-        if self.running:
+        """Stop serving and wait until everything is closed. Clients see their connection end.
+
+        Raises TimeoutError if a handler keeps the server's thread busy for longer than PATIENCE; a
+        process that is busy for so long is killed.
+        """
+        if _LIVE.get(self.name) is self:
             self._worker.stop()
             del _LIVE[self.name]
 
     def kill(self) -> None:
         """End the server's process at once, as `kill -9` does. Raises RuntimeError for a thread."""
-        if self.running:
+        if _LIVE.get(self.name) is self:
             self._worker.kill()
             del _LIVE[self.name]
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Run a coroutine on the server's own loop and return its result, from a plain cell."""
+        """Run a coroutine on the server's own loop and return its result, from a plain cell.
+
+        Raises RuntimeError where that cannot be: in a handler, which runs on that loop already, for
+        a server that is not running, and for one in another process.
+        """
         return self._worker.run(coroutine)
 
     def check(self) -> None:
         """Raise what went wrong on the server's side since the last check, if anything did."""
-        errors, self.errors = self.errors, []
+        errors = self.errors.copy()
+        del self.errors[: len(errors)]
         if errors:
             raise BaseExceptionGroup(f"errors in the server {self.name!r}", errors)
 
@@ -132,6 +165,8 @@ class BackgroundServer:
 class _Worker(Protocol):
     """Where a server runs."""
 
+    @property
+    def alive(self) -> bool: ...
     def start(self) -> int: ...
     def stop(self) -> None: ...
     def kill(self) -> None: ...
@@ -144,29 +179,47 @@ class _Thread:
     def __init__(self, server: BackgroundServer) -> None:
         self.server = server
 
+    @property
+    def alive(self) -> bool:
+        return self.thread.is_alive()
+
     def start(self) -> int:
+        self.loop, self.stopped = asyncio.new_event_loop(), asyncio.Event()
         ready: concurrent.futures.Future[int] = concurrent.futures.Future()
         self.thread = threading.Thread(
             target=self._main, args=(ready,), name=f"chatlab-{self.server.name}", daemon=True
         )
         self.thread.start()
-        return ready.result(PATIENCE)
+        try:
+            return ready.result(PATIENCE)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
-        self.loop.call_soon_threadsafe(self.stopped.set)
+        with contextlib.suppress(RuntimeError):  # the loop is closed already: the server has died
+            self.loop.call_soon_threadsafe(self.stopped.set)
         self.thread.join(PATIENCE)
-        if self.thread.is_alive():
+        if self.alive:
             raise TimeoutError(f"the server {self.server.name!r} is still busy after {PATIENCE} s")
 
     def kill(self) -> None:
         raise RuntimeError("a thread cannot be killed: use BackgroundServer(..., process=True)")
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE)
+        if not self.server.running or self.thread is threading.current_thread():
+            coroutine.close()
+            raise RuntimeError("run needs a running server, and a thread other than the server's")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return future.result(PATIENCE)
+        finally:
+            future.cancel()  # what is not done by now, nobody waits for
 
     def _main(self, ready: concurrent.futures.Future[int]) -> None:
         try:
-            asyncio.run(self._serve(ready))
+            with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+                runner.run(self._serve(ready))
         except BaseException as error:
             if ready.done():
                 self.server.report(error)
@@ -174,7 +227,6 @@ class _Thread:
                 ready.set_exception(error)
 
     async def _serve(self, ready: concurrent.futures.Future[int]) -> None:
-        self.loop, self.stopped = asyncio.get_running_loop(), asyncio.Event()
         self.loop.set_exception_handler(on_error(self.server.report))
         server = self.server
         await serve(server.build, server.host, server.port, ready.set_result, self.stopped)
@@ -186,52 +238,63 @@ class _Process:
     def __init__(self, server: BackgroundServer) -> None:
         self.server = server
 
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
     def start(self) -> int:
+        server = self.server
+        to_serve = cloudpickle.dumps((server.build, server.host, server.port))
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from chatlab.background import _child; _child()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # so that interrupting a notebook does not interrupt it
         )
-        server = self.server
-        cloudpickle.dump((server.build, server.host, server.port), self.process.stdin)
-        self.process.stdin.flush()
-        port = self._first_news()
-        self.listener = threading.Thread(target=self._listen, daemon=True)
+        ready: concurrent.futures.Future[int] = concurrent.futures.Future()
+        self.listener = threading.Thread(target=self._listen, args=(ready,), daemon=True)
         self.listener.start()
-        if isinstance(port, BaseException):
-            self.stop()
-            raise port
-        return port
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it has ended: `ready` will say so
+                self.process.stdin.write(to_serve)
+                self.process.stdin.flush()
+            return ready.result(PATIENCE)
+        except BaseException:
+            self.kill()
+            raise
 
     def stop(self) -> None:
-        self.process.stdin.close()
-        self._wait()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.listener.join(PATIENCE)
+        self.process.stdout.close()
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.stdin.close()
-        self._wait()
+        self.stop()
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         coroutine.close()
         raise RuntimeError("a coroutine cannot run in another process")
 
-    def _first_news(self) -> int | BaseException:
-        try:
-            return cloudpickle.load(self.process.stdout)
-        except EOFError:
-            return RuntimeError("the server's process ended before it could serve")
-
-    def _listen(self) -> None:
+    def _listen(self, ready: concurrent.futures.Future[int]) -> None:
+        """Hear of the port, or of what kept the server from starting; then of errors."""
         with contextlib.suppress(EOFError):
             while True:
-                self.server.report(cloudpickle.load(self.process.stdout))
-
-    def _wait(self) -> None:
-        self.process.wait(PATIENCE)
-        self.listener.join(PATIENCE)
-        self.process.stdout.close()
+                news = cloudpickle.load(self.process.stdout)
+                if not isinstance(news, BaseException):
+                    ready.set_result(news)
+                elif ready.done():
+                    self.server.report(news)
+                else:
+                    ready.set_exception(news)
+        if not ready.done():
+            ready.set_exception(RuntimeError("the server's process ended before it could serve"))
 
 
 def on_error(report: Callable[[BaseException], None]) -> Callable[..., None]:
@@ -261,7 +324,7 @@ def _child() -> None:
 
     try:
         asyncio.run(_serve_parent(tell))
-    except Exception as error:
+    except BaseException as error:
         tell(error)
 
 
@@ -271,9 +334,11 @@ async def _serve_parent(tell: Callable[[int | BaseException], None]) -> None:
     build, host, port = cloudpickle.load(sys.stdin.buffer)
 
     def watch() -> None:
-        sys.stdin.buffer.read()  # returns when the parent closes its end, or is gone
+        os.read(0, 1)  # returns when the parent closes its end, or is gone
         with contextlib.suppress(RuntimeError):  # the loop may be closed already
             loop.call_soon_threadsafe(stop.set)
+        time.sleep(PATIENCE)
+        os._exit(1)  # a handler that never ends does not make this process outlive its parent
 
     threading.Thread(target=watch, daemon=True).start()
     await serve(build, host, port, tell, stop)
@@ -281,12 +346,15 @@ async def _serve_parent(tell: Callable[[int | BaseException], None]) -> None:
 
 def _pickled(news: int | BaseException) -> bytes:
     try:
-        return cloudpickle.dumps(news)
+        pickled = cloudpickle.dumps(news)
+        cloudpickle.loads(pickled)
     except Exception:  # an exception may hold anything, also what cannot travel
         return cloudpickle.dumps(RuntimeError("".join(traceback.format_exception(news))))
+    return pickled
 
 
 @atexit.register
 def _stop_all() -> None:
-    for server in list(_LIVE.values()):
-        server.stop()
+    with contextlib.ExitStack() as stack:  # one that cannot be stopped does not keep the others
+        for server in _LIVE.values():
+            stack.callback(server.stop)

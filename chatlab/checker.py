@@ -198,7 +198,8 @@ def _pages(history: History) -> Iterator[_Page]:
     pages: dict[str, _Page] = {}
     for event in history:
         if event.kind in ("join", "reload"):
-            if event.who in pages:
+            if event.who in pages:  # thrown away: nobody can expect anything of it any more
+                pages[event.who].complete = False
                 yield pages[event.who]
             pages[event.who] = _Page(event.who, event, [], complete=True)
         elif event.who in pages:

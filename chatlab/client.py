@@ -83,8 +83,7 @@ class ChatClient:
         Raises ConnectionError if there is no connection or it is lost before the acknowledgement
         (the message may have arrived or not), Refused if the server refuses the message.
         """
-        if not self.connected:
-            raise ConnectionError(f"{self.name} has no connection: the message is not sent")
+        self._check_connected()
         self._record("send", self.name, text)
         answer = await self.call(CHAT_MESSAGE, text)
         if isinstance(answer, dict) and "error" in answer:
@@ -157,20 +156,34 @@ class ChatClient:
     async def call(self, event: str, *arguments: Any) -> Any:
         """Emit an event and return what the server acknowledges it with.
 
-        Raises ConnectionError if the connection is lost before that.
+        Raises ConnectionError if there is no connection or it is lost before that, TimeoutError if
+        there is no answer for PATIENCE seconds, as when no handler is registered for the event.
         """
+        self._check_connected()
         with self._awaited() as answer:
             await self._sio.emit(
                 event, arguments, callback=lambda *values: _settle(answer, (*values, None)[0])
             )
-            return await answer
+            try:
+                return await asyncio.wait_for(answer, PATIENCE)
+            except TimeoutError:
+                raise TimeoutError(
+                    f"{self.name} has had no answer to {event!r} for {PATIENCE:.0f} s"
+                ) from None
 
     def fail(self, error: BaseException) -> bool:
-        """Raise an error in everything that waits for the server; return whether anything did."""
+        """Raise an error in everything that waits for the server; return whether a caller hears it.
+
+        A tab that is trying to come back waits too, but no caller waits for it.
+        """
         waiting = [answer for answer in self._unanswered if not answer.done()]
         for answer in waiting:
             _settle(answer, error)
-        return bool(waiting)
+        return bool(waiting) and not self.returning
+
+    def _check_connected(self) -> None:
+        if not self.connected:
+            raise ConnectionError(f"{self.name} has no connection: nothing is sent")
 
     @contextmanager
     def _awaited(self) -> Iterator[asyncio.Future[Any]]:
@@ -196,11 +209,16 @@ class ChatClient:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await accepted
+            except TimeoutError:
+                await self._hang_up()
+                raise ConnectionError(f"no answer from the server for {PATIENCE:.0f} s") from None
             except BaseException:
                 await self._hang_up()
                 raise
             finally:
                 await opening  # never cancelled: it would leave its socket behind
+                if sio is not self._sio:  # given up, perhaps before there was a socket to close
+                    await _close(sio)
         self._changed.set()
 
     def _listen(self, sio: socketio.AsyncClient, accepted: asyncio.Future[None]) -> None:
@@ -222,13 +240,24 @@ class ChatClient:
 
     async def _come_back(self) -> None:
         pause = FIRST_RETRY
-        while not self.connected:
-            with suppress(ConnectionError):
-                await self._connect("reconnect")
-                break
+        while not await self._answered():
             await asyncio.sleep(pause)
             pause = min(2 * pause, LAST_RETRY)
         self._returning = None
+        self._changed.set()
+
+    async def _answered(self) -> bool:
+        """Try to connect again; return whether there is nothing more to try.
+
+        A tab that is refused stays away, as the official client does, and so does one that failed
+        because the server did.
+        """
+        try:
+            await self._connect("reconnect")
+        except Exception as error:
+            refused = isinstance(error, ConnectionRefusedError)
+            return refused or not isinstance(error, ConnectionError)
+        return True
 
     async def _hang_up(self) -> None:
         """Close the TCP connection without a goodbye, and stop trying to come back."""
@@ -239,9 +268,8 @@ class ChatClient:
             self._returning = None
         sio, self._sio = self._sio, None
         self.fail(ConnectionError(f"{self.name} hung up before the answer"))
-        if sio is not None and sio.eio.http is not None:
-            await sio.eio.http.close()
-            await sio.eio.wait()
+        if sio is not None:
+            await _close(sio)
 
 
 async def _open(
@@ -256,6 +284,13 @@ async def _open(
         await sio.connect(url, auth=auth, transports=transports, wait=False)
     except SocketIOConnectionError as error:
         _settle(accepted, _explained(error))
+
+
+async def _close(sio: socketio.AsyncClient) -> None:
+    """Close the TCP connection, if there is one, and wait until its tasks have ended."""
+    if sio.eio.http is not None:
+        await sio.eio.http.close()
+        await sio.eio.wait()
 
 
 def _settle(answer: asyncio.Future[Any], outcome: Any) -> None:

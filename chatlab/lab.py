@@ -9,8 +9,8 @@ import asyncio
 import inspect
 import os
 import tempfile
-from collections.abc import Callable, Generator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -60,8 +60,8 @@ class Lab:
 
     async def open(self) -> Self:
         """Start the server, in the place of an older lab of the same name."""
-        if self.server.name in _OPEN:
-            await _OPEN[self.server.name].close()
+        if self.server.name in _OPEN:  # what went wrong there is not what this cell asks about
+            await _OPEN[self.server.name]._end()
         self._loop = asyncio.get_running_loop()
         try:
             self.server.start()
@@ -73,16 +73,23 @@ class Lab:
         return self
 
     async def close(self) -> None:
-        """Close the tabs, stop the server, and delete the database. A closed lab stays closed."""
-        if _OPEN.get(self.server.name) is not self:
-            return
+        """Close the tabs, stop the server, and delete the database. A closed lab stays closed.
+
+        Raises what went wrong in the server, if it was not raised yet.
+        """
+        if _OPEN.get(self.server.name) is self:
+            await self._end()
+            self.server.check()
+
+    async def _end(self) -> None:
         del _OPEN[self.server.name]
-        for client in self.clients.values():
-            await client.close()
-        self._ticker.cancel()
-        self.server.stop()
-        self._folder.cleanup()
-        self.server.check()
+        try:
+            for client in self.clients.values():
+                await client.close()
+            self.server.stop()
+        finally:
+            self._ticker.cancel()
+            self._folder.cleanup()
 
     async def join(self, *names: str) -> Any:
         """Open a tab for each name, in turn; return the tab, or a list of tabs for several names.
@@ -109,13 +116,22 @@ class Lab:
 
         Raises what went wrong in the server, or TimeoutError after PATIENCE seconds.
         """
-        async with asyncio.timeout(PATIENCE):
-            seen = None
-            while seen != len(self.history):
-                seen = len(self.history)
-                with suppress(ConnectionError):  # a lost connection is an event: look again
-                    await asyncio.gather(*(_settled(tab) for tab in self._tabs()))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._unchanged()
+        except TimeoutError:
+            raise TimeoutError(
+                f"after {PATIENCE:.0f} s something is still under way: a handler that does not end?"
+            ) from None
         self.server.check()
+
+    async def _unchanged(self) -> None:
+        """Wait until a look at every tab finds nothing new."""
+        seen = None
+        while seen != len(self.history):
+            seen = len(self.history)
+            with suppress(ConnectionError):  # a lost connection is an event: look again
+                await asyncio.gather(*(_settled(tab) for tab in self._tabs()))
 
     async def stop(self) -> None:
         """Stop the server; return when every tab has noticed that its connection is gone."""
@@ -188,33 +204,68 @@ class Page:
 
 
 class _LabServer(socketio.AsyncServer):
-    """python-socketio's server, which also knows which of its handlers are running."""
+    """python-socketio's server, which also knows what its handlers are busy with."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.handling: set[asyncio.Task[Any]] = set()
+        self.handling: dict[asyncio.Task[Any], Callable[[], bool]] = {}
+        """The tasks of handlers, each with a function that says whether it is busy."""
+        self.changed = asyncio.Event()
 
     def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
         task = super().start_background_task(target, *args, **kwargs)
-        self.handling.add(task)
-        task.add_done_callback(self.handling.discard)
+        self.handling[task] = lambda: True
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self.handling.pop(task, None)
+        self.changed.set()
+
+    @contextmanager
+    def resting(self, busy: Callable[[], bool]) -> Iterator[None]:
+        """Let the current task count as busy only if `busy` says so."""
+        task = asyncio.current_task()
+        if task not in self.handling:
+            yield
+            return
+        self.handling[task] = busy
+        self.changed.set()
+        try:
+            yield
+        finally:
+            self.handling[task] = lambda: True
+
+    async def idle(self) -> None:
+        """Wait until no handler is busy, apart from the one that calls this."""
+        del self.handling[asyncio.current_task()]
+        while any(busy() for busy in self.handling.values()):
+            self.changed.clear()
+            await self.changed.wait()
 
 
 def _observed(server: Callable[..., None], sio: _LabServer, log: MessageLog) -> None:
-    """Register the handlers under study, and one that answers when all others are done."""
+    """Register the handlers under study, and one that answers when all others are done.
+
+    A handler that waits for the log to grow is done with what there is.
+    """
+    newer = log.newer
+
+    async def observed(offset: int) -> None:
+        with sio.resting(lambda: log.head > offset):
+            await newer(offset)
+
+    log.newer = observed
     server(*(sio, log)[: len(inspect.signature(server).parameters)])
 
     @sio.on(IDLE)
     async def idle(sid: str) -> None:
-        sio.handling.discard(asyncio.current_task())
-        while sio.handling:
-            await asyncio.wait(sio.handling)
+        await sio.idle()
 
 
 async def _settled(tab: ChatClient) -> None:
     """Return when all that the server had for a tab has arrived: the answer comes behind it."""
-    await tab.until(lambda: tab.connected, "connect again")
+    await tab.until(lambda: not tab.returning, "connect again")
     await tab.call(IDLE)
 
 

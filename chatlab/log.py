@@ -125,6 +125,7 @@ class MessageLog:
 
     async def _connect(self) -> aiosqlite.Connection:
         try:
+            sqlite3.connect(self.path).close()  # where this fails, aiosqlite would leave a thread
             return await aiosqlite.connect(self.path, isolation_level=None)
         except sqlite3.Error as error:
             raise type(error)(f"cannot open {self.path}: {error}") from error

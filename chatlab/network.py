@@ -46,6 +46,8 @@ class Link:
         self.port = 0
         """The port for the client, once the link is open."""
         self._wires: set[_Wire] = set()
+        self._accepting: set[asyncio.Task[Any]] = set()
+        self._closed = False
         self._stranded: list[asyncio.StreamWriter] = []
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -72,11 +74,14 @@ class Link:
 
     async def close(self) -> None:
         """Cut everything and accept nothing more."""
+        self._closed = True
         self._server.close()
+        self.thaw()
         self.cut()
         for writer in self._stranded:
             writer.transport.abort()
-        await self._server.wait_closed()
+        if self._accepting:
+            await asyncio.wait(self._accepting)
 
     # What can happen to a network.
 
@@ -102,6 +107,8 @@ class Link:
             self._stranded.append(wire.server[1])
 
     async def _accept(self, *client: Any) -> None:
+        self._accepting.add(task := asyncio.current_task())
+        task.add_done_callback(self._accepting.discard)
         await self._flowing.wait()
         try:
             server = await asyncio.open_connection("127.0.0.1", self.server_port)
@@ -114,6 +121,8 @@ class Link:
             asyncio.create_task(self._carry(server[0], client[1])),
         ]
         self._wires.add(wire)
+        if self._closed:
+            wire.cut()
         await asyncio.wait(wire.tasks)
         self._wires.discard(wire)
         if server[1] not in self._stranded:

@@ -71,6 +71,12 @@ def test_page_that_is_loaded_anew_starts_from_nothing():
     assert faults(check(history(*TALK, *reload[:2]))) == [("lost", "bob", "two")]
 
 
+def test_page_that_was_thrown_away_is_not_expected_to_be_complete():
+    """The reload came before the message; the new page has it."""
+    shows = [f"show bob {offset} {text}" for offset, text in ((1, "one"), (2, "two"), (3, "three"))]
+    assert check(history(*TALK, *said(3, "three", "ann"), "reload bob", *shows)).valid
+
+
 def test_message_shown_twice_on_one_page_is_duplicated():
     """The excerpt is the two moments."""
     verdict = check(history(*TALK, "show bob 1 one"))

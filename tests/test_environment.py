@@ -1,0 +1,106 @@
+"""The files that describe the environment agree, and hold nothing of one machine alone."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+MISSION = ["aiohttp", "aiosqlite", "jupyterlab", "nest-asyncio", "python-socketio"]
+# Written so that the pattern does not find itself.
+OF_ONE_MACHINE = re.compile(
+    r"(?i)py[p]i\.org|python[h]osted|registry\.[n]pm|ana[c]onda\.org|index[-]url|find[-]links"
+    r"|/simple[/]|(?<![\w.~])/(home|root|users|work|tmp|opt|mnt|srv|var)[/]|\b[c-z]:[\\]users"
+)
+
+
+def by_name(requirements):
+    """Return what is required of each package: {"aiohttp": ">=3.12"}."""
+    return dict(re.fullmatch(r"([\w-]+)(.*)", line).groups() for line in requirements)
+
+
+def of_conda():
+    return by_name(line for line in CONDA if isinstance(line, str))
+
+
+def of_project():
+    extras = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"], *(line for extra in extras.values() for line in extra)]
+    return by_name(line for line in lines if not line.startswith("chatlab["))
+
+
+@pytest.mark.parametrize("package", MISSION)
+def test_package_of_the_course_is_required_with_the_same_bound(package):
+    """Both files name it, with the same lowest version."""
+    assert re.fullmatch(r">=[\d.]+", of_conda()[package])
+    assert of_conda()[package] == of_project()[package]
+
+
+def test_every_bound_of_conda_is_one_of_the_project():
+    """What else the environment names is bound as in the project, or not at all."""
+    named = of_conda().items() - {("python", PROJECT["requires-python"])}
+    assert {name: bound for name, bound in named if bound != of_project().get(name, "")} == {}
+
+
+def test_python_is_the_same():
+    """The range of versions is written in both files."""
+    assert of_conda()["python"] == PROJECT["requires-python"]
+
+
+def test_conda_installs_the_project_with_its_tests():
+    """The last line of the environment is the project itself."""
+    assert CONDA[-1] == {"pip": ["-e .[dev]"]}
+    assert "dev" in PROJECT["optional-dependencies"]
+
+
+def test_commands_of_the_readme_exist():
+    """Every `make` that the README names is a target, lab and test first of all."""
+    named = re.findall(r"(?:`|^)make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert named[:2] == ["lab", "test"]
+    assert set(named) <= set(targets)
+
+
+def committed():
+    """The text files that are committed, or about to be, and what is in them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("this is no git checkout")
+    for name in filter(None, listed.stdout.split("\0")):
+        try:
+            yield name, (ROOT / name).read_text()
+        except (UnicodeDecodeError, FileNotFoundError):
+            continue  # an image, or a file that was just deleted
+
+
+def test_no_committed_file_is_of_one_machine():
+    """No address of a package registry and no path of a machine: both are for others to choose."""
+    found = {name: OF_ONE_MACHINE.findall(text) for name, text in committed()}
+    assert {name: hits for name, hits in found.items() if hits} == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "https://py" + "pi.org/simp" + "le",
+        "--index" + "-url=x",
+        "open('/ro" + "ot/chat.db')",
+        "File /ho" + "me/ann/chat.py",
+    ],
+)
+def test_line_of_one_machine_is_found(line):
+    """The control: a planted address and a planted path are seen."""
+    assert OF_ONE_MACHINE.search(line)
+
+
+@pytest.mark.parametrize("line", ["src/home/x", "http://localhost:3000/", "/user/ann/", "a/tmp/b"])
+def test_line_of_every_machine_is_not_found(line):
+    """The control of the control: what may be written is not."""
+    assert not OF_ONE_MACHINE.search(line)

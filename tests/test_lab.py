@@ -1,0 +1,415 @@
+"""The lab, as the cells of a notebook use it."""
+
+import asyncio
+import os
+import sys
+import threading
+
+import cloudpickle
+import pytest
+
+import chatlab.client
+import chatlab.lab
+from chatlab import background
+from chatlab.lab import Lab, Page, should_show
+from chatlab.server import chat
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import a test
+
+
+def echo(sio):
+    """The smallest server of the chapters: it needs no log."""
+
+    @sio.on("chat message")
+    async def chat_message(sid, text):
+        await sio.emit("chat message", text)
+
+
+def catch_up(sio, log):
+    """The tutorial's server."""
+
+    @sio.event
+    async def connect(sid, environ, auth):
+        for message in await log.after(auth["serverOffset"]):
+            await sio.emit("chat message", (message.text, message.offset), to=sid)
+
+    @sio.on("chat message")
+    async def chat_message(sid, text):
+        offset = await log.append(text)
+        await sio.emit("chat message", (text, offset))
+        return offset
+
+
+def broken(sio):
+    """A server with a bug in its handler."""
+
+    @sio.on("chat message")
+    async def chat_message(sid, text):
+        raise KeyError(text)
+
+
+class Held:
+    """A server whose handler shows a message only when the test lets it."""
+
+    def __init__(self):
+        self.began, self.go_on = threading.Event(), asyncio.Event()
+
+    def __call__(self, sio):
+        @sio.on("ping")
+        async def ping(sid):
+            return "pong"
+
+        @sio.on("chat message")
+        async def chat_message(sid, text):
+            async def later():
+                self.began.set()
+                await self.go_on.wait()
+                if text == "fail":
+                    raise KeyError("in the background")
+                await sio.emit("chat message", text)
+
+            sio.start_background_task(later)
+
+    async def free(self):
+        """Be run on the server's loop."""
+        self.go_on.set()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    """Every test ends with no lab and no server, and with the threads that it began with."""
+    before = set(threading.enumerate())
+    yield
+    left = [*chatlab.lab._OPEN, *background._LIVE]
+    background._stop_all()
+    assert left == []
+    assert set(threading.enumerate()) <= before
+
+
+def kinds(lab, who):
+    return [event.kind for event in lab.history.of(who)]
+
+
+async def test_cells_of_a_chapter_do_what_they_say():
+    """Start, join, drop, send, reconnect, quiet, look at the page, draw, close."""
+    lab = await Lab(catch_up)
+    ann, bob = await lab.join("ann", "bob")
+    await bob.drop()
+    assert await ann.send("are you there?") == 1
+    await bob.reconnect()
+    await lab.quiet()
+    assert bob.messages == ann.messages == ["are you there?"]
+    assert "catch-up" in lab.diagram().svg
+    assert kinds(lab, "bob") == ["join", "drop", "reconnect", "show"]
+    await lab.close()
+    await lab.close()
+    assert kinds(lab, "bob")[-1] == "close"
+
+
+@pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
+async def test_finished_server_runs_in_the_lab(process):
+    """With its endless streams the lab is quiet all the same, when everybody has everything."""
+    async with Lab(chat, process=process) as lab:
+        ann, bob = await lab.join("ann", "bob")
+        for number in range(10):
+            await ann.send(str(number))
+        await lab.quiet()
+        assert ann.messages == bob.messages == [str(number) for number in range(10)]
+
+
+async def test_start_cell_that_is_run_again_leaves_one_lab():
+    """The second lab has an empty database, the first is closed with its tabs and its folder."""
+    first = await Lab(catch_up)
+    ann = await first.join("ann")
+    await ann.send("hello")
+    second = await Lab(catch_up)
+    assert (first.server.running, second.server.running) == (False, True)
+    assert not ann.connected
+    assert not first.db.parent.exists()
+    bob = await second.join("bob")
+    await second.quiet()
+    assert bob.messages == []
+    await first.close()  # it has no place any more, and closes nothing of the second
+    assert second.server.running
+    await second.close()
+
+
+async def test_lab_of_another_name_is_left_alone():
+    """A trial beside the lab: two servers, two databases."""
+    async with Lab(echo) as lab, Lab(echo, name="trial") as trial:
+        assert lab.server.running
+        assert trial.server.running
+        assert lab.server.port != trial.server.port
+
+
+async def test_error_of_the_lab_before_does_not_stop_the_start_cell():
+    """Who has repaired the handler runs the start cell again, and it starts."""
+    first = await Lab(broken)
+    ann = await first.join("ann")
+    with pytest.raises(KeyError):
+        await ann.send("hello")
+    await ann._sio.emit("chat message", "nobody waits for this")
+    await until(lambda: first.server.errors)
+    async with Lab(echo) as second:
+        assert second.server.running
+
+
+async def test_taken_name_is_given_to_a_new_tab():
+    """The old tab is closed first; the history has one name."""
+    async with Lab(echo) as lab:
+        old = await lab.join("ann")
+        new = await lab.join("ann")
+        assert (old.connected, new.connected) == (False, True)
+        assert lab.clients == {"ann": new}
+        assert kinds(lab, "ann") == ["join", "close", "join"]
+
+
+async def test_name_of_the_server_is_refused():
+    """In a history it means the server."""
+    async with Lab(echo) as lab:
+        with pytest.raises(ValueError, match="server"):
+            await lab.join("server")
+
+
+async def test_quiet_waits_for_a_handler_that_takes_its_time():
+    """It returns when the handler's task has ended and its message is shown, and not before."""
+    held = Held()
+    async with Lab(held) as lab:
+        ann, bob = await lab.join("ann", "bob")
+        await ann.send("hello")
+        quiet = asyncio.create_task(lab.quiet())
+        await asyncio.to_thread(held.began.wait, chatlab.client.PATIENCE)
+        assert await ann.call("ping") == "pong"
+        assert not quiet.done()
+        assert bob.messages == []
+        lab.server.run(held.free())
+        await quiet
+        assert bob.messages == ["hello"]
+
+
+async def test_quiet_that_waits_in_vain_says_so(monkeypatch):
+    """A handler that never ends is a TimeoutError with a sentence."""
+    held = Held()
+    async with Lab(held) as lab:
+        ann = await lab.join("ann")
+        await ann.send("hello")
+        monkeypatch.setattr(chatlab.lab, "PATIENCE", 0.05)
+        with pytest.raises(TimeoutError, match="under way"):
+            await lab.quiet()
+
+
+async def test_error_in_a_handler_is_raised_where_its_answer_is_awaited():
+    """In the very cell that sends; the lab goes on."""
+    async with Lab(broken) as lab:
+        ann = await lab.join("ann")
+        for _ in range(2):
+            with pytest.raises(KeyError, match="hello"):
+                await ann.send("hello")
+        await lab.quiet()
+
+
+async def test_error_in_a_process_is_raised_in_the_cell_too():
+    """It comes from another process, and is of its own type all the same."""
+    async with Lab(broken, process=True) as lab:
+        ann = await lab.join("ann")
+        with pytest.raises(KeyError, match="hello"):
+            await ann.send("hello")
+
+
+async def test_error_that_quiet_waits_for_is_raised_there():
+    """The handler has answered, and fails later, in a task of its own."""
+    held = Held()
+    async with Lab(held) as lab:
+        ann = await lab.join("ann")
+        await ann.send("fail")
+        quiet = asyncio.create_task(lab.quiet())
+        await asyncio.to_thread(held.began.wait, chatlab.client.PATIENCE)
+        lab.server.run(held.free())
+        with pytest.raises(
+            (KeyError, BaseExceptionGroup), match=r"background|errors in the server"
+        ):
+            await quiet
+
+
+@pytest.mark.parametrize("what", ["quiet", "join", "close"])
+async def test_error_that_nobody_waits_for_is_raised_in_the_next_cell(what):
+    """A tab of the browser may have caused it: whatever the lab is asked next says so, once."""
+    lab = await Lab(broken)
+    ann = await lab.join("ann")
+    await ann._sio.emit("chat message", "nobody waits for this")
+    await until(lambda: lab.server.errors)
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await {"quiet": lab.quiet, "join": lambda: lab.join("bob"), "close": lab.close}[what]()
+    assert raised.group_contains(KeyError, match="nobody waits")
+    await lab.close()
+
+
+async def test_error_in_the_connect_handler_is_raised_by_join():
+    """A tab that joins waits for the answer of the connect handler."""
+
+    def server(sio):
+        @sio.event
+        async def connect(sid, environ, auth):
+            raise KeyError("at the door")
+
+    async with Lab(server) as lab:
+        with pytest.raises(KeyError, match="at the door"):
+            await lab.join("ann")
+        assert not lab.clients["ann"].connected
+
+
+@pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
+async def test_error_in_the_connect_handler_is_raised_by_restart(process):
+    """Tabs that come back meet the error; no cell waits for them, but start says what happened."""
+
+    def server(sio):
+        @sio.event
+        async def connect(sid, environ, auth):
+            if auth["serverOffset"]:
+                raise KeyError("at the door")
+
+        @sio.on("chat message")
+        async def chat_message(sid, text):
+            await sio.emit("chat message", (text, 1))
+
+    async with Lab(server, process=process) as lab:
+        ann = await lab.join("ann")
+        await ann.send("hello")
+        await lab.quiet()
+        with pytest.raises(BaseExceptionGroup) as raised:
+            await lab.restart()
+        assert raised.group_contains(KeyError, match="at the door")
+        assert (ann.connected, ann.returning) == (False, False)
+        await lab.quiet()
+
+
+async def test_error_while_starting_is_raised_in_the_start_cell():
+    """Nothing is left, and the next lab starts."""
+
+    def server(sio, log):
+        raise KeyError("a typo")
+
+    lab = Lab(server)
+    with pytest.raises(KeyError, match="a typo"):
+        await lab
+    assert not lab.db.parent.exists()
+
+
+@pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
+async def test_restart_heals_the_tabs_that_were_there(process):
+    """The same port and database: connected tabs come back, dropped ones stay away."""
+    async with Lab(catch_up, process=process) as lab:
+        ann, bob = await lab.join("ann", "bob")
+        await ann.send("before")
+        await lab.quiet()
+        await bob.drop()
+        port = lab.server.port
+        await lab.restart()
+        assert lab.server.port == port
+        assert (ann.connected, bob.connected) == (True, False)
+        await ann.send("after")
+        await bob.reconnect()
+        await lab.quiet()
+        assert ann.messages == bob.messages == ["before", "after"]
+        assert kinds(lab, "server") == ["stop", "start"]
+
+
+async def test_stopped_lab_has_no_connections_and_can_be_started():
+    """stop and start do nothing the second time, and what is said in between is an error."""
+    async with Lab(catch_up) as lab:
+        ann = await lab.join("ann")
+        await lab.stop()
+        await lab.stop()
+        assert not ann.connected
+        with pytest.raises(ConnectionError):
+            await ann.send("hello")
+        await lab.quiet()  # nothing can be under way
+        await lab.start()
+        await lab.start()
+        assert ann.connected
+        assert kinds(lab, "server") == ["stop", "start"]
+
+
+@pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
+async def test_closed_lab_leaves_nothing_behind(process):
+    """No task, thread, open file, socket or folder; all of them are there while it is open."""
+
+    def left():
+        return len(asyncio.all_tasks()), len(threading.enumerate()), len(os.listdir("/dev/fd"))
+
+    before = left()
+    lab = await Lab(catch_up, process=process)
+    tabs = await lab.join("ann", "bob")
+    await tabs[0].send("hello")
+    await tabs[1].drop()
+    assert all(now > then for now, then in zip(left(), before, strict=True))
+    assert lab.db.exists()
+    await lab.close()
+    assert not lab.db.parent.exists()
+    await until(lambda: left() == before)
+
+
+async def test_lab_that_is_left_by_an_error_is_closed():
+    """`async with` closes it, whatever happens inside."""
+    with pytest.raises(ZeroDivisionError):
+        async with Lab(echo) as lab:
+            await lab.join("ann")
+            raise ZeroDivisionError
+    assert not lab.server.running
+
+
+async def test_process_runs_a_server_that_was_written_in_a_cell():
+    """What the cell's function uses travels along, and the process is another one."""
+    word = "hello from "
+
+    def server(sio):
+        @sio.on("who")
+        async def who(sid):
+            return word + str(os.getpid())
+
+    async with Lab(server, process=True) as lab:
+        answer = await (await lab.join("ann")).call("who")
+    assert answer.startswith(word)
+    assert answer != word + str(os.getpid())
+
+
+@pytest.mark.parametrize(
+    ("hub", "url"),
+    [(None, "http://localhost:8123/"), ("/user/ann/", "/user/ann/proxy/8123/")],
+    ids=["here", "behind a hub"],
+)
+def test_page_is_a_frame_that_finds_the_server(monkeypatch, hub, url):
+    """On this machine by its port; behind JupyterHub or Binder through the proxy of the hub."""
+    monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
+    if hub:
+        monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", hub)
+    page = Page(8123, height=200)
+    html = page._repr_html_()
+    assert f'<iframe src="{url}"' in html
+    assert 'height="200"' in html
+    assert 'title="' in html
+    assert url in repr(page)
+
+
+async def test_page_of_a_lab_shows_its_server():
+    """The port is the one that the lab's server has."""
+    async with Lab(echo) as lab:
+        assert f":{lab.server.port}/" in lab.page()._repr_html_()
+
+
+async def test_check_of_an_exercise_says_solved_or_why_not():
+    """The sentence names the tab and what its page shows."""
+    async with Lab(echo) as lab:
+        ann = await lab.join("ann")
+        assert should_show(ann) == "solved: ann's page shows nothing"
+        await ann.send("hello")
+        await lab.quiet()
+        assert should_show(ann, "hello") == "solved: ann's page shows ['hello']"
+        assert should_show(ann, "HELLO").startswith("not yet: ann's page shows ['hello']")
+
+
+async def until(condition):
+    """Wait until a condition holds that nothing announces."""
+    async with asyncio.timeout(chatlab.client.PATIENCE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

@@ -1,0 +1,221 @@
+"""The server as a program: it says where it is, stops when asked, and explains why it cannot."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+import chatlab
+from chatlab.client import ChatClient
+
+PATIENCE = 20
+READY = re.compile(r"The chat is on (http://localhost:\d+) \(Ctrl-C stops it\)\n")
+
+
+@contextlib.contextmanager
+def program(folder, *options):
+    """Run `python -m chatlab` in a folder."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "chatlab", *map(str, options)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def running(folder, *options):
+    """Run the program, and give its process and its address when it serves."""
+    with program(folder, "--port", 0, *options) as process:
+        yield process, READY.fullmatch(process.stdout.readline())[1]
+
+
+def outcome(folder, *options):
+    """Run the program to its end; return its exit code, its output and its complaint."""
+    with program(folder, *options) as process:
+        said, complaint = process.communicate(timeout=PATIENCE)
+    return process.returncode, said, complaint
+
+
+def get(url):
+    with urlopen(url, timeout=PATIENCE) as answer:
+        return answer.read().decode()
+
+
+def test_program_says_where_it_is_and_serves_the_page(tmp_path):
+    """One line, then nothing; the page is there, and the database in the folder it runs in."""
+    with running(tmp_path) as (process, url):
+        assert "<title>" in get(url)
+        assert (tmp_path / "chat.db").exists()
+        process.terminate()
+        assert process.communicate(timeout=PATIENCE) == ("", "")
+
+
+@pytest.mark.parametrize("transport", [None, "websocket", "polling"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+async def test_signal_stops_the_program_cleanly(tmp_path, name, transport):
+    """Ctrl-C and the usual end: exit code 0 and no word, also while a client is connected."""
+    with running(tmp_path) as (process, url):
+        ann = ChatClient(url, transports=(transport,))
+        if transport:
+            await ann.open()
+            await ann.send("hello")
+        process.send_signal(getattr(signal, name))
+        ended = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+        await ann.close()
+    assert ended == ("", "")
+    assert process.returncode == 0
+    assert not (tmp_path / "chat.db-wal").exists()  # the database was closed too
+
+
+async def test_two_clients_see_each_others_messages(tmp_path):
+    """What one sends, both show."""
+    with running(tmp_path) as (_, url):
+        ann, bob = await ChatClient(url, "ann").open(), await ChatClient(url, "bob").open()
+        await ann.send("hello bob")
+        await bob.sees(1)
+        await bob.send("hello ann")
+        assert await ann.sees(2) == await bob.sees(2) == ["hello bob", "hello ann"]
+        await ann.close()
+        await bob.close()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
+async def test_messages_survive_kill_9(tmp_path):
+    """A tab that opens after the restart shows every message that was shown before, in order."""
+    with running(tmp_path) as (process, url):
+        ann = await ChatClient(url, "ann").open()
+        for number in range(20):
+            await ann.send(str(number))
+        shown = await ann.sees(20)
+        process.kill()
+        await asyncio.to_thread(process.wait, PATIENCE)
+        await ann.close()
+    assert process.returncode == -signal.SIGKILL
+    with running(tmp_path) as (_, url):
+        bob = await ChatClient(url, "bob").open()
+        assert await bob.sees(20) == shown == [str(number) for number in range(20)]
+        await bob.close()
+
+
+def test_taken_port_is_explained(tmp_path):
+    """One sentence that names the port, and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = outcome(tmp_path, "--port", port)
+    sentence = f"Cannot serve on 127.0.0.1, port {port}: address already in use.\n"
+    assert ended == (1, "", sentence)
+
+
+def foreign(path):
+    """A database of another program."""
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE bookmarks (url TEXT)")
+    database.close()
+
+
+def no_database(path):
+    """A file that is none."""
+    path.write_text("Dear diary, " * 100)
+
+
+def unreadable(path):
+    """A file that we may not open."""
+    path.touch()
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("root may read every file")
+
+
+def folder(path):
+    """A folder in the place of the file."""
+    path.mkdir()
+
+
+def nothing(path):
+    """A file in a folder that does not exist."""
+    path.parent.rmdir()
+
+
+@pytest.mark.parametrize("make", [foreign, no_database, unreadable, folder, nothing])
+def test_file_that_cannot_be_used_is_explained(tmp_path, make):
+    """One sentence that names the file as it was given, and no traceback."""
+    path = tmp_path / "Folder" / "Chat.db"
+    path.parent.mkdir()
+    make(path)
+    code, said, complaint = outcome(tmp_path, "--port", 0, "--db", path)
+    assert (code, said) == (1, "")
+    assert re.fullmatch(rf"Cannot serve: cannot [a-z]+ {re.escape(str(path))}[^\n]*\.\n", complaint)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--port", "http", "'http' is not a port"),
+        ("--port", "65536", "'65536' is not a port"),
+        ("--port", "-1", "'-1' is not a port"),
+        ("--port", "3000.5", "'3000.5' is not a port"),
+        ("--host", "", "'' is not an address"),
+        ("--host", "a..b", "'a..b' is not an address"),
+    ],
+)
+def test_bad_option_is_explained(tmp_path, option, value, reason):
+    """The way in which the options are used, and one sentence."""
+    code, said, complaint = outcome(tmp_path, option, value)
+    assert (code, said) == (2, "")
+    assert complaint.startswith("usage: python -m chatlab ")
+    assert reason in complaint.splitlines()[-1]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_host_that_is_not_this_machine_is_explained(tmp_path, host):
+    """An address of nobody (it is reserved for examples), and a name of nobody."""
+    code, said, complaint = outcome(tmp_path, "--port", 0, "--host", host)
+    assert (code, said) == (1, "")
+    reason = r"[^\n:]*(assign|bind|known|resolution|address)[^\n]*"
+    assert re.fullmatch(rf"Cannot serve on {re.escape(host)}, port 0: {reason}\.\n", complaint)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package in which the browser client is not installed."""
+    shutil.copytree(
+        Path(chatlab.__file__).parent,
+        tmp_path / "chatlab",
+        ignore=shutil.ignore_patterns("vendor", "__pycache__"),
+    )
+    return tmp_path  # `python -m` looks in the folder in which it runs first
+
+
+def test_missing_browser_client_is_said_and_the_page_is_served(copy):
+    """The page has another source for it: the sentence says so, and the server serves."""
+    with program(copy, "--port", 0) as process:
+        sentence = process.stdout.readline()
+        url = READY.fullmatch(process.stdout.readline())[1]
+        assert "browser client is not installed" in sentence
+        assert "CDN" in sentence
+        assert get(url) == (copy / "chatlab" / "page" / "index.html").read_text()
+
+
+def test_installed_browser_client_is_not_mentioned(copy):
+    """The control: with the file in its place, the first line says where the chat is."""
+    vendor = copy / "chatlab" / "page" / "vendor"
+    vendor.mkdir()
+    (vendor / "socket.io.min.js").write_text("// the client")
+    with running(copy) as (_, url):
+        assert get(f"{url}/page/vendor/socket.io.min.js") == "// the client"
