@@ -27,14 +27,24 @@ async function loadClient() {
   }
 }
 
+// The list follows the conversation, until its reader scrolls up. Only the list is scrolled, never
+// what is around it: the page may be a frame in a notebook.
+let following = true;
+const follow = () => {
+  if (following) messages.scrollTop = messages.scrollHeight;
+};
+messages.onscroll = () => {
+  following = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 40;
+};
+new ResizeObserver(follow).observe(messages);
+
 function show(content, position) {
-  const atEnd = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 40;
   const item = document.createElement("li");
   item.textContent = content; // never as HTML: it comes from somebody else
   item.dir = "auto";
   item.dataset.offset = position;
   messages.append(item);
-  if (atEnd) item.scrollIntoView({ block: "end" });
+  follow();
 }
 
 function start() {
@@ -48,14 +58,17 @@ function start() {
     show(content, position);
     if (position !== undefined) {
       socket.auth.serverOffset = position;
-      offset.value = position;
+      offset.textContent = position;
     }
   });
 
+  // A client whom the server refused or sent away does not try again on its own.
+  const wanted = () => !held && socket.active;
   const showState = () => {
-    state.textContent = socket.connected ? "connected" : held ? "line dropped" : "connecting …";
+    const absent = held ? "line dropped" : wanted() ? "connecting …" : "not connected";
+    state.textContent = socket.connected ? "connected" : absent;
     state.dataset.connected = socket.connected;
-    line.textContent = held ? "Reconnect" : "Drop the line";
+    line.textContent = wanted() ? "Drop the line" : "Reconnect";
   };
   socket.on("connect", () => {
     problem.textContent = "";
@@ -68,7 +81,7 @@ function start() {
   });
 
   line.onclick = () => {
-    held = !held;
+    held = wanted();
     socket.io.reconnection(!held);
     if (!held) socket.connect();
     else if (socket.connected) socket.io.engine.close();

@@ -1,0 +1,142 @@
+"""A real browser for the tests in this folder, and the real server, as a process of its own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+from tabs import Tab
+
+from chatlab.server import BROWSER_CLIENT
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",  # this machine, and no other
+]
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+JUPYTERLAB = [
+    "jupyterlab",
+    "--allow-root",
+    "--no-browser",
+    "--IdentityProvider.token=",
+    "--LabApp.expose_app_in_browser=True",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+]
+PATIENCE = 20_000
+"""Milliseconds to wait for anything; a connection that was lost is tried again within 5,000."""
+
+
+class Process:
+    """A server as a process: started, killed, and started again on the same port.
+
+    All that it writes goes to one file, `said`; its address is in `url`.
+    """
+
+    def __init__(self, said, *command, **environment):
+        self.said, self.environment, self.port = said, os.environ | environment, 0
+        self.command = [sys.executable, "-u", "-m", *map(str, command)]
+
+    def start(self):
+        """Start it, and return when it has said where it serves."""
+        with self.said.open("w") as said:
+            self.process = subprocess.Popen(
+                [*self.command, f"--port={self.port}"],
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+            )
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not (address := re.search(r"(http://localhost:(\d+))\S*\s", self.said.read_text())):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{self.command} does not serve: {self.said.read_text()}")
+            time.sleep(0.02)
+        self.url, self.port = address[1], address[2]
+        return self
+
+    def kill(self):
+        """End it at once, as `kill -9` does."""
+        self.process.kill()
+        self.process.wait(PATIENCE / 1000)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(PATIENCE / 1000)
+
+
+def missing(what):
+    """Skip the test, or fail it where nothing may be skipped."""
+    (pytest.fail if os.environ.get("CHATLAB_REQUIRE_BROWSER") == "1" else pytest.skip)(what)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, without a window."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        missing("Chromium is not installed: no chromium on the PATH")
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser):
+    """A fresh browser profile, in which no page may raise an error that nobody catches."""
+    errors = []
+    with browser.new_context() as context:
+        context.set_default_timeout(PATIENCE)
+        context.on("weberror", lambda error: errors.append(error.error))
+        yield context
+    assert errors == []
+
+
+@pytest.fixture
+def server(browser, tmp_path):
+    """The finished server, `python -m chatlab`, which says where it is and nothing else."""
+    if not BROWSER_CLIENT.exists():
+        missing("the Socket.IO browser client is not installed: npm was missing at the set-up")
+    server = Process(tmp_path / "said.txt", "chatlab", "--db", tmp_path / "chat.db").start()
+    yield server
+    server.stop()
+    assert server.said.read_text() == f"The chat is on {server.url} (Ctrl-C stops it)\n"
+
+
+@pytest.fixture
+def open_tab(context, server):
+    """A function that opens the chat page in another tab, and waits until it is connected."""
+
+    def open_tab(url=None):
+        tab = Tab(context.new_page())
+        tab.page.goto(url or server.url)
+        tab.says("connected")
+        return tab
+
+    return open_tab
+
+
+@pytest.fixture
+def jupyterlab(browser, tmp_path):
+    """JupyterLab on a copy of the notebooks, with no memory of earlier runs."""
+    notebooks = shutil.copytree(
+        NOTEBOOKS, tmp_path / "notebooks", ignore=shutil.ignore_patterns(".*")
+    )
+    folders = {
+        f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")
+    }
+    command = [*JUPYTERLAB, f"--notebook-dir={notebooks}"]
+    lab = Process(tmp_path / "jupyter.txt", *command, **folders)
+    yield lab.start()
+    lab.stop()

@@ -1,0 +1,273 @@
+"""The chat page in a real browser, against the real server."""
+
+import pytest
+from playwright.sync_api import expect
+
+from chatlab.server import BROWSER_CLIENT
+
+CDN = "https://cdn.socket.io/**"
+MARKUP = ["<img src=x onerror='window.ran = true'>", "<script>window.ran = true</script>"]
+LONG = "https://example.org/" + "very-" * 100 + "long"
+
+
+def test_message_is_seen_in_both_tabs(open_tab):
+    """Two tabs show the same messages in the same order, whoever sent them; nobody complains."""
+    ann, bob = open_tab(), open_tab()
+    complaints = []
+    for tab in (ann, bob):
+        tab.page.on("console", lambda message: complaints.append(message.text))
+    ann.send("hello bob")
+    bob.shows("hello bob")
+    bob.send("hello ann")
+    for tab in (ann, bob):
+        tab.shows("hello bob", "hello ann")
+        expect(tab.text).to_have_value("")
+    assert complaints == []
+
+
+def test_new_page_writes_nothing_to_the_console(context, server):
+    """Loading and connecting, from the first request on, gives no error and no warning."""
+    page, complaints = context.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(server.url)
+    expect(page.get_by_role("status")).to_have_text("connected")
+    assert complaints == []
+
+
+def test_dropped_tab_catches_up(open_tab):
+    """The button really closes the line: nothing comes through until the tab is back."""
+    ann, bob = open_tab(), open_tab()
+    ann.send("1")
+    bob.shows("1")
+    bob.press("Drop the line")
+    bob.says("line dropped")
+    for text in "2345":
+        ann.send(text)
+        ann.shows(*"12345"[: int(text)])
+    bob.shows("1")
+    bob.press("Reconnect")
+    bob.shows(*"12345")
+    ann.send("6")
+    bob.shows(*"123456")
+
+
+def test_drop_closes_the_websocket(context, server):
+    """Dropping is no pretence: the browser's own connection ends."""
+    page = context.new_page()
+    with page.expect_websocket() as opened:
+        page.goto(server.url)
+    expect(page.get_by_role("status")).to_have_text("connected")
+    with opened.value.expect_event("close"):
+        page.get_by_role("button", name="Drop the line").click()
+
+
+def test_reloaded_tab_shows_everything_once(open_tab):
+    """A page that was reloaded begins with nothing and gets all of it, in order."""
+    tab = open_tab()
+    for number in range(1, 6):
+        tab.send(str(number))
+        tab.shows(*"12345"[:number])
+    tab.press("Reload")
+    tab.says("connected")
+    tab.shows(*"12345")
+    expect(tab.page.get_by_text("offset 5")).to_be_visible()
+
+
+def test_killed_server_loses_nothing_that_was_shown(open_tab, server):
+    """After kill -9 and a start on the same port the tabs are back, and every message is there."""
+    ann, bob = open_tab(), open_tab()
+    for text in ("before", "just before"):
+        ann.send(text)
+    bob.shows("before", "just before")
+    server.kill()
+    for tab in (ann, bob):
+        tab.says("connecting …")
+    server.start()
+    for tab in (ann, bob):
+        tab.says("connected")
+    bob.send("after")
+    for tab in (ann, bob):
+        tab.shows("before", "just before", "after")
+        tab.press("Reload")
+        tab.shows("before", "just before", "after")
+
+
+def test_markup_is_shown_as_text(open_tab):
+    """A message is never HTML: it is read as it was written, and nothing in it runs."""
+    ann, bob = open_tab(), open_tab()
+    for text in MARKUP:
+        ann.send(text)
+    for tab in (ann, bob):
+        tab.shows(*MARKUP)
+        tab.page.reload()
+        tab.shows(*MARKUP)
+        assert tab.page.evaluate("window.ran") is None
+
+
+def test_same_markup_as_html_would_run(open_tab):
+    """The control: the image of the test above does run where somebody forgets to escape it."""
+    tab = open_tab()
+    tab.page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", MARKUP[0])
+    tab.page.wait_for_function("window.ran")
+
+
+def test_refused_message_stays_in_the_form(open_tab):
+    """A text that is too long for the server comes back with a sentence, and can be shortened."""
+    tab = open_tab()
+    tab.text.evaluate("input => input.removeAttribute('maxlength')")
+    tab.send("x" * 10_001)
+    expect(tab.problem).to_have_text("Not sent: a message has at most 10,000 characters.")
+    expect(tab.text).to_have_value("x" * 10_001)
+    tab.send("short")
+    tab.shows("short")
+    expect(tab.problem).to_be_hidden()
+
+
+def test_refused_connection_is_said_and_not_awaited(context, server):
+    """A page that asks with a bad offset is told so, and does not claim to be connecting."""
+    script = (BROWSER_CLIENT.parents[1] / "page.js").read_text()
+    asks_badly = script.replace("serverOffset: 0", 'serverOffset: "abc"')
+    assert asks_badly != script
+    page = context.new_page()
+    page.route(
+        "**/page/page.js",
+        lambda route: route.fulfill(body=asks_badly, content_type="text/javascript"),
+    )
+    page.goto(server.url)
+    expect(page.get_by_role("status")).to_have_text("not connected")
+    expect(page.get_by_role("alert")).to_contain_text("The server refuses: an offset is a whole")
+    expect(page.get_by_role("button", name="Reconnect")).to_be_visible()
+
+
+def test_message_without_a_connection_stays_in_the_form(open_tab):
+    """A tab that is off the line keeps the text and says so; back again, it can be sent."""
+    tab = open_tab()
+    tab.press("Drop the line")
+    tab.send("are you there?")
+    expect(tab.problem).to_have_text("Not sent: there is no connection. Your text stays here.")
+    expect(tab.text).to_have_value("are you there?")
+    tab.press("Reconnect")
+    tab.says("connected")
+    expect(tab.problem).to_be_hidden()
+    tab.press("Send")
+    tab.shows("are you there?")
+
+
+def test_keyboard_alone_is_enough(open_tab):
+    """Without a mouse: write and send, drop the line, reconnect, send by the button, reload."""
+    tab = open_tab()
+    keys = tab.page.keyboard
+    expect(tab.text).to_be_focused()
+    keys.type("one")
+    keys.press("Enter")
+    tab.shows("one")
+    for name in ("Messages", "Reload", "Drop the line"):
+        keys.press("Shift+Tab")
+        expect(tab.page.locator(":focus")).to_have_accessible_name(name)
+    keys.press("Space")
+    tab.says("line dropped")
+    keys.press("Enter")
+    tab.says("connected")
+    for _ in range(3):
+        keys.press("Tab")
+    keys.type("two")
+    keys.press("Tab")
+    keys.press("Space")
+    tab.shows("one", "two")
+    for _ in range(3):
+        keys.press("Shift+Tab")
+    with tab.page.expect_navigation():
+        keys.press("Enter")
+    tab.shows("one", "two")
+
+
+def test_screen_reader_hears_state_messages_and_problems(open_tab):
+    """One status, one alert, a polite live list, and a field with a label."""
+    tab = open_tab()
+    tab.press("Drop the line")
+    tab.send("x")
+    expect(tab.page.locator("body")).to_match_aria_snapshot("""
+        - banner:
+          - heading "chatlab"
+          - status: line dropped
+          - paragraph: offset 0
+          - button "Reconnect"
+          - button "Reload"
+        - main:
+          - list "Messages"
+        - alert: "Not sent: there is no connection. Your text stays here."
+        - text: Message
+        - textbox "Message": x
+        - button "Send"
+    """)
+    expect(tab.page.get_by_role("list")).to_have_attribute("aria-live", "polite")
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_narrow_screen_needs_no_sideways_scrolling(open_tab, width):
+    """A link without a space and a long problem fit a phone, and the form stays in view."""
+    tab = open_tab()
+    tab.page.set_viewport_size({"width": width, "height": 640})
+    tab.send(LONG)
+    tab.shows(LONG)
+    tab.press("Drop the line")
+    tab.send(LONG)
+    expect(tab.problem).to_be_visible()
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    expect(tab.page.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
+
+
+@pytest.fixture
+def long_tab(open_tab):
+    """A tab with more messages than fit on the screen."""
+    tab = open_tab()
+    for number in range(40):
+        tab.send(f"message {number}")
+    expect(tab.messages).to_have_count(40)
+    return tab
+
+
+def test_newest_message_is_in_view(long_tab):
+    """The list scrolls with the conversation, also when a problem takes some of its room."""
+    expect(long_tab.messages.last).to_be_in_viewport(ratio=1)
+    expect(long_tab.messages.first).not_to_be_in_viewport()
+    long_tab.press("Drop the line")
+    long_tab.send("x")
+    expect(long_tab.problem).to_be_visible()
+    expect(long_tab.messages.last).to_be_in_viewport(ratio=1)
+
+
+def test_reader_who_scrolled_up_is_left_alone(long_tab):
+    """Somebody who reads old messages keeps them in view when a new one arrives."""
+    long_tab.messages.first.scroll_into_view_if_needed()
+    expect(long_tab.messages.first).to_be_in_viewport()
+    long_tab.send("new")
+    expect(long_tab.messages).to_have_count(41)
+    expect(long_tab.messages.first).to_be_in_viewport()
+    expect(long_tab.messages.last).not_to_be_in_viewport()
+
+
+def without_client(page, network):
+    """Take the installed Socket.IO client away; its network address answers with `network`."""
+    page.route("**/page/vendor/*", lambda route: route.fulfill(status=404))
+    allow = {"Access-Control-Allow-Origin": "*"}
+    script = "text/javascript"
+    page.route(CDN, lambda route: route.fulfill(body=network, content_type=script, headers=allow))
+
+
+def test_page_without_its_client_loads_it_from_the_network(context, server):
+    """Where npm was missing at the set-up, the same file comes from its CDN, and all works."""
+    page = context.new_page()
+    without_client(page, BROWSER_CLIENT.read_bytes())
+    page.goto(server.url)
+    expect(page.get_by_role("status")).to_have_text("connected")
+
+
+def test_changed_client_from_the_network_is_not_run(context, server):
+    """The control: one byte more, and the integrity hash keeps it out; the page says what is up."""
+    page = context.new_page()
+    without_client(page, BROWSER_CLIENT.read_bytes() + b"\n")
+    page.goto(server.url)
+    expect(page.get_by_role("status")).to_have_text("not connected")
+    expect(page.get_by_role("alert")).to_contain_text("the Socket.IO client did not load")
+    assert page.evaluate("typeof io") == "undefined"
