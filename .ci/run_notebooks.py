@@ -32,6 +32,7 @@ def run(path: Path) -> None:
         notebook,
         timeout=60,
         kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of local sockets
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent)}},

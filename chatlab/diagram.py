@@ -52,6 +52,7 @@ DOES = {
     "reload": "reloads",
     "close": "closes",
     "stop": "stops",
+    "kill": "is killed",
     "start": "starts",
 }
 GETS = {
@@ -132,7 +133,7 @@ def _in_words(how: str, arrivals: list[Arrival]) -> str:
 def _facts(lane: str, steps: list[Step]) -> Iterator[str]:
     """Say how often a lane was down, what went wrong in it, and what was healed."""
     kinds = [event.kind for step in steps for event in step.actions if event.who == lane]
-    for kind in ("drop", "reload", "stop"):
+    for kind in ("drop", "reload", "stop", "kill"):
         if count := kinds.count(kind):
             yield f"{DOES[kind]} {'once' if count == 1 else f'{count} times'}"
     for step in steps:
@@ -246,7 +247,7 @@ class _Drawing:
             if event.kind == "close":
                 self._lifeline(event.who, None)
                 self.lines.append(_line("end", x - 8, y, x + 8, y))
-            elif event.kind in ("drop", "stop"):
+            elif event.kind in ("drop", "stop", "kill"):
                 self._lifeline(event.who, "down")
                 self.lines.append(_line("break", x - 8, y + 3, x + 8, y - 3))
             else:

@@ -92,42 +92,70 @@ def _place_arrivals(
     who: str, history: History, steps: list[Step], of_event: dict[int, int]
 ) -> None:
     """Put what a tab was shown, and what it missed, into the steps where it belongs."""
-    sent_in = {
-        (step.actions[0].text, step.offset): number
-        for number, step in reversed(list(enumerate(steps)))
-        if step.is_send and step.fate == "arrived"
-    }
+    sources = _sources(who, history, steps, of_event)
     here: int | None = None  # the step at which this tab's time has arrived
-    page: list[Event] = []
-    got, present = set(), set()
+    page: list[tuple[int, Event]] = []
+    present = set()
     for place, event in enumerate(history):
         if event.kind == "send" and here is not None:
             present.add(of_event[place])
         if event.who != who:
             continue
         if event.kind == "show":
-            sent = sent_in.get((event.text, event.offset), 0)
-            here = max(here or 0, sent)
-            how = _how(event, page, live=here == sent)
+            source = sources[place]
+            here = max(here or 0, source)
+            how = _how(source, event, page, live=here == source)
             steps[here].arrivals.setdefault(who, []).append(
                 Arrival(who, event.text, event.offset, how)
             )
-            page.append(event)
-            got.add(sent)
+            page.append((source, event))
         elif event.kind in ("join", "reconnect", "reload"):
             here = max(here or 0, of_event[place])
             page = page if event.kind == "reconnect" else []
         elif event.kind == "close":
             here = None
-    for number in set(sent_in.values()) & (present - got):
+    for number in present - set(sources.values()):
         step = steps[number]
-        lost = Arrival(who, step.actions[0].text, step.offset, "lost")
-        step.arrivals.setdefault(who, []).insert(0, lost)
+        if step.fate == "arrived":
+            lost = Arrival(who, step.actions[0].text, step.offset, "lost")
+            step.arrivals.setdefault(who, []).insert(0, lost)
 
 
-def _how(event: Event, page: list[Event], *, live: bool) -> How:
-    if any((old.text, old.offset) == (event.text, event.offset) for old in page):
+def _sources(
+    who: str, history: History, steps: list[Step], of_event: dict[int, int]
+) -> dict[int, int]:
+    """Find the step in which each message that a tab shows was sent.
+
+    The offset tells. Without one, a text that is sent twice while the tab is connected, and shown
+    twice, is two messages and not one message shown again.
+    """
+    sent_in = {
+        (step.actions[0].text, step.offset): number
+        for number, step in reversed(list(enumerate(steps)))
+        if step.is_send and step.fate == "arrived"
+    }
+    sources: dict[int, int] = {}
+    due: dict[str | None, list[int]] = {}  # sent without an offset to this connection, not shown
+    connected = False
+    for place, event in enumerate(history):
+        if event.kind == "send" and connected and steps[of_event[place]].offset is None:
+            due.setdefault(event.text, []).append(of_event[place])
+        if event.who != who:
+            continue
+        if event.kind == "show":
+            if event.offset is None and due.get(event.text):
+                sources[place] = due[event.text].pop(0)
+            else:
+                sources[place] = sent_in.get((event.text, event.offset), 0)
+        elif event.kind in ("join", "reconnect", "reload", "drop", "close"):
+            connected = event.kind not in ("drop", "close")
+            due.clear()
+    return sources
+
+
+def _how(source: int, event: Event, page: list[tuple[int, Event]], *, live: bool) -> How:
+    if (source, event) in page:
         return "again"
-    if event.offset and any(old.offset and old.offset > event.offset for old in page):
+    if event.offset and any(old.offset and old.offset > event.offset for _, old in page):
         return "late"
     return "live" if live else "catch-up"

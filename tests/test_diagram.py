@@ -148,6 +148,15 @@ def test_stopped_server_and_closed_tab_end_or_interrupt_their_lines():
     assert "the server stops once" in alt(diagram)
 
 
+def test_killed_server_interrupts_its_line():
+    """The table, the picture and the sentence tell a server that is killed from one that stops."""
+    diagram = Diagram(history("join ann", "kill server", "start server"))
+    assert "is killed" in str(diagram)
+    assert looks(diagram).count("down") == 1
+    assert "is killed" in words(diagram)
+    assert "the server is killed once" in alt(diagram)
+
+
 def test_each_fault_has_a_shape_of_its_own():
     """Without colours the faults still differ: each has its own tip, drawn by its own path."""
     svg = Diagram(history(*JOINED)).svg
@@ -264,7 +273,7 @@ class World:
 
     def act(self, kind, who, luck):
         """Let someone do something, if it is possible now. `luck` chooses what comes of it."""
-        if kind in ("stop", "start"):
+        if kind in ("stop", "kill", "start"):
             self.add(Event(kind, SERVER), "action")
         elif kind == "send" and who in self.up:
             self.send(who, luck)
@@ -314,7 +323,18 @@ class World:
 @st.composite
 def worlds(draw):
     """A world in which things happened: mostly messages, sent, lost, caught up on, repeated."""
-    kinds = ("send", "send", "drop", "reconnect", "reload", "join", "close", "stop", "start")
+    kinds = (
+        "send",
+        "send",
+        "drop",
+        "reconnect",
+        "reload",
+        "join",
+        "close",
+        "stop",
+        "kill",
+        "start",
+    )
     step = st.tuples(st.sampled_from(kinds), st.sampled_from(NAMES), st.integers(0, 3))
     world = World(draw(st.booleans()))
     for name in NAMES[: draw(st.integers(1, 3))]:

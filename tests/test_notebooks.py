@@ -1,0 +1,552 @@
+"""The chapters: each keeps the rules of the course, and runs in every way a learner runs it."""
+
+import json
+import re
+import subprocess
+import sys
+from base64 import b64decode
+from contextlib import contextmanager
+from copy import deepcopy
+from html import unescape
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from xml.etree import ElementTree
+
+import nbformat
+import pytest
+from jupyter_client.manager import run_kernel
+from nbformat.v4 import output_from_msg
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+RUN_NOTEBOOKS = ROOT / ".ci" / "run_notebooks.py"
+PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+OFF_THE_MAIN_LINE = "90"
+"""The first number of the chapters that no other chapter needs."""
+PATIENCE = 60
+"""Seconds after which a kernel that does not answer is an error."""
+
+LIVE = "nbval-ignore-output"
+TAGS = {"server", "exercise", "solution", LIVE}
+WORDS, WORDS_A_CELL = (900, 1400), (40, 65)
+LINES, LINES_IN_THE_MIDDLE, LINES_OF_A_SERVER = 8, 3, 20
+NOT_THE_SAME_EVERYWHERE = {
+    "a port or an address": r"localhost|\d+\.\d+\.\d+\.\d+|\w:\d{2,5}\b",
+    "a time": r"\b\d{1,2}:\d{2}\b|\b\d{4}-\d{2}-\d{2}\b|\b\d+(\.\d+)? ?(ns|us|µs|ms|s|seconds?)\b",
+    "a session id": r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Z])(?=[\w-]*[a-z])[\w-]{20}(?![\w-])",
+    "a token": r"(?i)token|\b[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\b",
+    "a path": r"(?<![\w<.])/\w[\w.-]*/\w|\b[A-Z]:\\|~/",
+    "a memory address": r"0x[0-9a-f]{6,}",
+}
+
+
+class Chapter:
+    """A notebook and its name, and the parts of it that the rules are about."""
+
+    def __init__(self, path, notebook=None):
+        self.name = path.name
+        self.notebook = notebook or nbformat.read(path, as_version=4)
+
+    @property
+    def cells(self):
+        return self.notebook.cells
+
+    @property
+    def code(self):
+        return [cell for cell in self.cells if cell.cell_type == "code"]
+
+    @property
+    def prose(self):
+        return [cell.source for cell in self.cells if cell.cell_type == "markdown"]
+
+    @property
+    def headings(self):
+        return re.findall("^(#+) (.*)", "\n".join(self.prose), re.MULTILINE)
+
+    @property
+    def title(self):
+        return self.headings[0][1] if self.headings else ""
+
+    def tagged(self, tag):
+        return [cell for cell in self.code if tag in tags(cell)]
+
+
+CHAPTERS = [Chapter(path) for path in PATHS]
+TITLES = {chapter.name: chapter.title for chapter in CHAPTERS}
+NAMES = [path.stem for path in PATHS]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def texts(output):
+    """All that a reader is told by an output, one text a piece; a picture by the words in it."""
+    yield output.get("text", "")
+    for kind, content in output.get("data", {}).items():
+        yield re.sub(r"data:[^\"]*", "", content) if kind.startswith("text/") else str(content)
+        for image in pictures(content):
+            yield from (text for text in image.itertext() if "{" not in text)
+
+
+def pictures(html):
+    """The SVG pictures that are embedded in a text."""
+    found = re.findall(r"data:image/svg\+xml;base64,([^\"]*)", str(html))
+    return [ElementTree.fromstring(b64decode(image)) for image in found]
+
+
+def links(text):
+    """The links in a Markdown text that stay inside the project: what they say, where they lead."""
+    return [
+        (words, target)
+        for words, target in re.findall(r"\[([^\]]*)\]\(([^)\s]*)\)", text)
+        if not re.match("https?:|#", target)
+    ]
+
+
+# The rules. Each returns a sentence for every fault that it finds in a chapter.
+
+
+def file_is_named_after_its_title(chapter):
+    words = re.sub(r"\W+", "_", chapter.title.lower())
+    if chapter.name != f"{words}.ipynb":
+        yield f"the title {chapter.title!r} belongs to another file name"
+
+
+def headings_are_in_order(chapter):
+    depths = [len(marks) for marks, _ in chapter.headings]
+    if depths[:1] != [1] or depths.count(1) != 1:
+        yield "there is not exactly one title, at the top"
+    for before, after in pairwise(depths):
+        if after > before + 1:
+            yield f"a heading of level {after} follows one of level {before}"
+
+
+def links_lead_to_the_neighbours(chapter, names=tuple(TITLES)):
+    head, tail = links(chapter.prose[0]), links(chapter.prose[-1])
+    main = [name for name in names if name < OFF_THE_MAIN_LINE]
+    if chapter.name not in main:
+        return
+    place = main.index(chapter.name)
+    for neighbour in main[max(place - 1, 0) : place] + main[place + 1 : place + 2]:
+        if neighbour not in [target for _, target in head]:
+            yield f"the beginning has no link to {neighbour}"
+    for neighbour in main[place + 1 : place + 2]:
+        if neighbour not in [target for _, target in tail]:
+            yield f"the end has no link to {neighbour}"
+
+
+def links_lead_somewhere(chapter):
+    for words, target in links("\n".join(chapter.prose)):
+        path = target.partition("#")[0]
+        if not (NOTEBOOKS / path).is_file():
+            yield f"{target} is not there"
+        elif words != TITLES.get(path, words):
+            yield f"{target} is called {words!r}"
+
+
+def cells_have_been_run_in_order(chapter):
+    counts = [cell.execution_count for cell in chapter.code]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"the execution counts are {counts}"
+
+
+def outputs_are_the_same_everywhere(chapter):
+    for cell in chapter.code:
+        for output in cell.outputs:
+            for text in texts(output):
+                for what, pattern in NOT_THE_SAME_EVERYWHERE.items():
+                    if found := re.search(pattern, text):
+                        yield f"{cell.id} shows {what}: {found[0]!r}"
+
+
+def outputs_are_no_errors(chapter):
+    for cell in chapter.code:
+        for output in cell.outputs:
+            if output.output_type == "error" or output.get("name") == "stderr":
+                yield f"{cell.id} shows an error"
+
+
+def live_outputs_are_not_stored(chapter):
+    for cell in chapter.tagged(LIVE):
+        if cell.outputs:
+            yield f"{cell.id} is live, and its output is stored"
+
+
+def pictures_say_in_words_what_they_show(chapter):
+    for cell in chapter.code:
+        for output in cell.outputs:
+            data = output.get("data", {})
+            images = re.findall("<img[^>]*>", data.get("text/html", ""))
+            for kind in data:
+                if kind.startswith("image/"):
+                    yield f"{cell.id} shows an {kind} without words"
+            for tag, image in zip(images, pictures(data.get("text/html")), strict=True):
+                alt = re.search('alt="([^"]+)"', tag)
+                title, description = (image.findtext(f"{{*}}{name}") for name in ("title", "desc"))
+                if not alt or unescape(alt[1]) != title:
+                    yield f"{cell.id} has a picture whose alternative text is not its title"
+                if data.get("text/plain") != description:
+                    yield f"{cell.id} has a picture whose table says something else"
+
+
+def tags_are_known(chapter):
+    for cell in chapter.cells:
+        for tag in set(tags(cell)) - TAGS:
+            yield f"{cell.id} has the unknown tag {tag}"
+
+
+def exercise_has_a_check_and_a_folded_solution(chapter):
+    exercises, solutions = chapter.tagged("exercise"), chapter.tagged("solution")
+    if not exercises or not solutions:
+        yield "there is no exercise, or no solution"
+        return
+    between = chapter.code.index(exercises[0]), chapter.code.index(solutions[-1])
+    verdicts = [
+        output.data["text/plain"]
+        for cell in chapter.code[slice(*between)]
+        for output in cell.outputs
+        if "data" in output
+    ]
+    if not any("not yet" in verdict for verdict in verdicts):
+        yield "the check does not say `not yet` to the stub"
+    for cell in solutions:
+        said = "".join(text for output in cell.outputs for text in texts(output))
+        if "solved" not in said or "not yet" in said:
+            yield f"{cell.id} does not solve the exercise"
+        if not cell.metadata.get("jupyter", {}).get("source_hidden"):
+            yield f"{cell.id} is a solution, and is not folded away"
+
+
+def last_cell_closes_the_lab(chapter):
+    for name in set(re.findall(r"^(\w+) = await Lab\(", sources(chapter), re.MULTILINE)):
+        if f"await {name}.close()" not in chapter.code[-1].source:
+            yield f"{name} is not closed at the end"
+
+
+def prose_has_the_right_measure(chapter):
+    words = len(" ".join(chapter.prose).split())
+    if not WORDS[0] <= words <= WORDS[1]:
+        yield f"{words} words of prose"
+    if not WORDS_A_CELL[0] <= words / len(chapter.code) <= WORDS_A_CELL[1]:
+        yield f"{words / len(chapter.code):.0f} words for a code cell"
+
+
+def cells_have_the_right_measure(chapter):
+    lines = {cell.id: len(re.findall(r"\S.*", cell.source)) for cell in chapter.code}
+    if median(lines.values()) > LINES_IN_THE_MIDDLE:
+        yield f"a code cell has {median(lines.values())} lines in the middle"
+    for cell in chapter.code:
+        long = {"server", "exercise", "solution"} & set(tags(cell)) or "def check(" in cell.source
+        if lines[cell.id] > (LINES_OF_A_SERVER if long else LINES):
+            yield f"{cell.id} has {lines[cell.id]} lines"
+
+
+def sources(chapter):
+    return "\n".join(cell.source for cell in chapter.code)
+
+
+# For every rule, changes that it must find, made to a chapter that keeps it.
+
+
+def retitle(chapter):
+    chapter.cells[0].source = chapter.cells[0].source.replace(" · ", " · Not ", 1)
+
+
+def add_prose(text):
+    def plant(chapter):
+        chapter.cells.append(nbformat.v4.new_markdown_cell(text))
+
+    return plant
+
+
+def add_output(**content):
+    def plant(chapter):
+        chapter.code[0].outputs.append(nbformat.v4.new_output(**content))
+
+    return plant
+
+
+def say(text):
+    return add_output(output_type="stream", text=text)
+
+
+def unlink(chapter):
+    for cell in chapter.cells:
+        cell.source = re.sub(r"\]\([^)]*\)", "]", cell.source)
+
+
+def relink(chapter):
+    for cell in chapter.cells:
+        cell.source = cell.source.replace("](", "](0")
+
+
+def rename_links(chapter):
+    for cell in chapter.cells:
+        cell.source = cell.source.replace("](", " and more](")
+
+
+def forget_a_run(chapter):
+    chapter.code[1].execution_count = None
+
+
+def store_a_live_output(chapter):
+    chapter.code[0].outputs = [nbformat.v4.new_output("stream", text="live")]
+    chapter.code[0].metadata.tags = [LIVE]
+
+
+def change_pictures(old, new):
+    def plant(chapter):
+        for cell in chapter.code:
+            for output in cell.outputs:
+                for kind, content in output.get("data", {}).items():
+                    output.data[kind] = re.sub(old, new, content)
+
+    return plant
+
+
+def tag_oddly(chapter):
+    chapter.cells[0].metadata.tags = ["skip"]
+
+
+def solve(chapter):
+    for cell in chapter.code:
+        for output in cell.outputs:
+            if "data" in output:
+                output.data["text/plain"] = output.data["text/plain"].replace("not yet", "solved")
+
+
+def fail(chapter):
+    chapter.tagged("solution")[0].outputs = []
+
+
+def unfold(chapter):
+    del chapter.tagged("solution")[0].metadata["jupyter"]
+
+
+def drop_the_exercise(chapter):
+    chapter.cells[:] = [cell for cell in chapter.cells if "exercise" not in tags(cell)]
+
+
+def leave_open(chapter):
+    chapter.code[-1].source = ""
+
+
+def add_code(lines, times=1):
+    def plant(chapter):
+        chapter.cells.extend(nbformat.v4.new_code_cell("\n".join("x" * lines)) for _ in [1] * times)
+
+    return plant
+
+
+SENTENCE = "Nothing new is said here. "
+FAULTS = [
+    (file_is_named_after_its_title, retitle),
+    (headings_are_in_order, add_prose("# Another title")),
+    (headings_are_in_order, add_prose("#### A deep heading")),
+    (links_lead_to_the_neighbours, unlink),
+    (links_lead_to_the_neighbours, add_prose("The end, without a link.")),
+    (links_lead_somewhere, relink),
+    (links_lead_somewhere, rename_links),
+    (cells_have_been_run_in_order, forget_a_run),
+    (cells_have_been_run_in_order, add_code(1)),
+    (outputs_are_the_same_everywhere, say("served on http://localhost:3000")),
+    (outputs_are_the_same_everywhere, say("127.0.0.1 connects")),
+    (outputs_are_the_same_everywhere, say("chat.example:41234")),
+    (outputs_are_the_same_everywhere, say("it is 12:34")),
+    (outputs_are_the_same_everywhere, say("2001-02-03")),
+    (outputs_are_the_same_everywhere, say("done in 0.25 s")),
+    (outputs_are_the_same_everywhere, say("the tab aB3dE6gH9jK2mN5pQ8sT")),
+    (outputs_are_the_same_everywhere, say("?token=a")),
+    (outputs_are_the_same_everywhere, say("01234567-89ab-cdef-0123-456789abcdef")),
+    (outputs_are_the_same_everywhere, say("in /tmp/chatlab-x/chat.db")),
+    (outputs_are_the_same_everywhere, say("<object at 0x7f0123456789>")),
+    (outputs_are_no_errors, add_output(output_type="error", ename="ValueError", evalue="no")),
+    (outputs_are_no_errors, add_output(output_type="stream", name="stderr", text="a warning")),
+    (live_outputs_are_not_stored, store_a_live_output),
+    (pictures_say_in_words_what_they_show, change_pictures('alt="[^"]+"', 'alt=""')),
+    (pictures_say_in_words_what_they_show, change_pictures("Space-time", "Another")),
+    (pictures_say_in_words_what_they_show, change_pictures("joins", "leaves")),
+    (
+        pictures_say_in_words_what_they_show,
+        add_output(output_type="display_data", data={"image/png": "AAAA"}),
+    ),
+    (tags_are_known, tag_oddly),
+    (exercise_has_a_check_and_a_folded_solution, drop_the_exercise),
+    (exercise_has_a_check_and_a_folded_solution, solve),
+    (exercise_has_a_check_and_a_folded_solution, fail),
+    (exercise_has_a_check_and_a_folded_solution, unfold),
+    (last_cell_closes_the_lab, leave_open),
+    (prose_has_the_right_measure, add_prose(SENTENCE * 100)),
+    (prose_has_the_right_measure, add_code(1, times=10)),
+    (cells_have_the_right_measure, add_code(LINES + 1)),
+    (cells_have_the_right_measure, add_code(LINES_IN_THE_MIDDLE + 1, times=30)),
+]
+RULES = list(dict.fromkeys(rule for rule, _ in FAULTS))
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_chapter_keeps_the_rule(rule, chapter):
+    """No rule finds a fault."""
+    assert list(rule(chapter)) == []
+
+
+@pytest.mark.parametrize(("rule", "plant"), FAULTS, ids=lambda function: function.__name__)
+def test_planted_fault_is_found(rule, plant):
+    """The control: a chapter that keeps the rule breaks it when a fault is put in."""
+    path = NOTEBOOKS / "01_live_only.ipynb"
+    chapter = Chapter(path, deepcopy(Chapter(path).notebook))
+    assert list(rule(chapter)) == []
+    plant(chapter)
+    assert list(rule(chapter)) != []
+
+
+def test_neighbours_are_the_next_chapters_that_there_are():
+    """A number may be left out on the main line, and chapters beside it are nobody's neighbours."""
+    [chapter] = [chapter for chapter in CHAPTERS if chapter.name.startswith("01")]
+    here = chapter.name
+    [(_, before), (_, after)] = links(chapter.prose[0])
+    assert not list(links_lead_to_the_neighbours(chapter, [before, here, after, "90_x.ipynb"]))
+    assert list(links_lead_to_the_neighbours(chapter, [before, here, "01_x.ipynb", after]))
+
+
+def test_readme_lists_every_chapter_in_order():
+    """Its links lead to files, and the chapters have their titles."""
+    found = links((ROOT / "README.md").read_text())
+    assert [target for _, target in found if not (ROOT / target).is_file()] == []
+    listed = [(target, words) for words, target in found if target.endswith(".ipynb")]
+    assert listed == [(f"notebooks/{name}", title) for name, title in TITLES.items()]
+
+
+# Running the chapters, in a fresh kernel each.
+
+COLLECT = nbformat.v4.new_code_cell("import gc\n_ = gc.collect()")
+"""A cell that shows complaints about what was left behind: Python has them when it cleans up."""
+
+
+@contextmanager
+def fresh_kernel():
+    """A kernel like the one that JupyterLab starts; what it logs is not ours to judge."""
+    with run_kernel(kernel_name="python3", cwd=NOTEBOOKS, stderr=subprocess.DEVNULL) as client:
+        yield client
+
+
+def run(client, cells):
+    """Queue all cells at once, as Run All does; return how each ended, and its outputs."""
+    sent = {client.execute(cell.source): number for number, cell in enumerate(cells)}
+    ended, outputs, busy = {}, [[] for _ in cells], set(sent)
+    while len(ended) < len(cells):
+        reply = client.get_shell_msg(timeout=PATIENCE)
+        parent = reply["parent_header"]["msg_id"]
+        if parent in sent:  # and not a late answer to the question whether the kernel is ready
+            ended[sent[parent]] = reply["content"]["status"]
+    while busy:
+        news = client.get_iopub_msg(timeout=PATIENCE)
+        parent, kind = news["parent_header"].get("msg_id"), news["msg_type"]
+        if parent in sent and kind in ("stream", "display_data", "execute_result", "error"):
+            add(outputs[sent[parent]], output_from_msg(news))
+        elif kind == "status" and news["content"]["execution_state"] == "idle":
+            busy.discard(parent)
+    return [ended[number] for number in range(len(cells))], outputs
+
+
+def add(outputs, output):
+    """Add an output, joining what is printed piece by piece."""
+    if outputs and output.get("name", 0) == outputs[-1].get("name"):
+        outputs[-1].text += output.text
+    else:
+        outputs.append(output)
+
+
+def differences(chapter, outputs):
+    """The cells whose outputs are not the stored ones, with what they show instead."""
+    return [
+        (cell.source, shown)
+        for cell, shown in zip(chapter.code, outputs, strict=True)
+        if LIVE not in tags(cell) and json.loads(json.dumps(shown)) != cell.outputs
+    ]
+
+
+def test_output_of_a_queued_cell_is_seen():
+    """The control for the runs below: errors, outputs and skipped cells are told apart."""
+    queued = ["print(1)\nprint(2)", "3", "1 / 0", "4"]
+    with fresh_kernel() as client:
+        ended, outputs = run(client, [nbformat.v4.new_code_cell(source) for source in queued])
+    assert ended == ["ok", "ok", "error", "aborted"]
+    assert [len(shown) for shown in outputs] == [1, 1, 1, 0]
+    assert outputs[0][0].text == "1\n2\n"
+    assert outputs[1][0].data["text/plain"] == "3"
+
+
+def test_work_left_behind_by_a_cell_is_seen():
+    """The control: a coroutine that nobody has awaited is complained about, and no sooner."""
+    leave = "async def work(): ...\nleft = [work()]\nleft.append(left)\ndel left"
+    with fresh_kernel() as client:
+        _, [left, collected] = run(client, [nbformat.v4.new_code_cell(leave), COLLECT])
+    assert left == []
+    assert "never awaited" in collected[0].text
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_run_all_gives_the_stored_outputs(chapter):
+    """All cells are queued before the first has ended; each shows what is stored, and no more."""
+    with fresh_kernel() as client:
+        ended, [*outputs, left_behind] = run(client, [*chapter.code, COLLECT])
+    assert ended == ["ok"] * (len(chapter.code) + 1)
+    assert left_behind == []
+    assert differences(chapter, outputs) == []
+
+
+SLOW = """
+def slow_down(late):
+    import asyncio
+    from engineio import AsyncClient
+
+    numbers, receive = {}, AsyncClient._receive_packet
+
+    async def receive_late(self, packet):
+        if numbers.setdefault(self, len(numbers)) % 2 == late:
+            await asyncio.sleep(0.005)
+        await receive(self, packet)
+
+    AsyncClient._receive_packet = receive_late
+"""
+"""What makes every second connection of a kernel slow: its packets come in order, and late."""
+
+WITH_TABS = [chapter for chapter in CHAPTERS if ".join(" in sources(chapter)]
+
+
+@pytest.mark.parametrize("late", [0, 1])
+@pytest.mark.parametrize("chapter", WITH_TABS, ids=[chapter.name for chapter in WITH_TABS])
+def test_slow_tabs_change_no_output(chapter, late):
+    """A chapter waits for what it shows: nothing depends on which tab is the first to hear."""
+    with fresh_kernel() as client:
+        client.execute(f"{SLOW}\nslow_down({late})", silent=True, reply=True, timeout=PATIENCE)
+        _, outputs = run(client, chapter.code)
+    assert differences(chapter, outputs) == []
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_every_cell_can_be_run_twice(chapter):
+    """A learner presses Shift+Enter once more: no cell fails the second time."""
+    with fresh_kernel() as client:
+        for cell in chapter.code:
+            assert run(client, [cell, cell])[0] == ["ok", "ok"], cell.source
+
+
+def test_making_the_notebooks_again_changes_no_byte(tmp_path):
+    """What is stored depends on the cells alone: also a chapter without outputs is restored."""
+    stored = {path.name: path.read_bytes() for path in PATHS}
+    emptied = nbformat.read(PATHS[0], as_version=4)
+    for cell in emptied.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    copies = [tmp_path / name for name in stored]
+    for copy in copies:
+        copy.write_bytes(stored[copy.name])
+    nbformat.write(emptied, copies[0])
+    assert copies[0].read_bytes() != stored[copies[0].name]
+    subprocess.run([sys.executable, RUN_NOTEBOOKS, *copies], capture_output=True, check=True)
+    assert {copy.name: copy.read_bytes() for copy in copies} == stored
