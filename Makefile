@@ -5,11 +5,12 @@ READY := .venv/ready
 LAB_ARGS ?=
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test notebooks serve lint clean
+.PHONY: help lab test soak notebooks serve lint clean
 
 help:
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make test       run every test"
+	@echo "make soak       run many clients on bad links for a minute or more"
 	@echo "make notebooks  run all chapters and store their outputs"
 	@echo "make serve      run the chat server on http://localhost:3000"
 	@echo "make lint       check the style"
@@ -20,6 +21,9 @@ lab: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+soak: $(READY)
+	$(BIN)/python -m pytest tests/soak
 
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py
