@@ -75,6 +75,7 @@ def create_app(
     handlers(sio, log)
     app.cleanup_ctx.append(_opened(log))
     app.router.add_get("/", _index)
+    app.router.add_get("/socket.io/socket.io.js", _browser_client)
     app.router.add_static("/page", PAGE)
     return app
 
@@ -89,6 +90,13 @@ def _two(arguments: tuple[Any, ...]) -> tuple[Any, Any]:
 
 async def _index(request: web.Request) -> web.FileResponse:
     return web.FileResponse(PAGE / "index.html")
+
+
+async def _browser_client(request: web.Request) -> web.StreamResponse:
+    """Serve the official client at the address where every Socket.IO server has it."""
+    if BROWSER_CLIENT.exists():
+        return web.FileResponse(BROWSER_CLIENT)
+    return web.Response(status=404, text="The Socket.IO browser client is not installed here.")
 
 
 def _opened(log: MessageLog) -> Callable[[web.Application], AsyncIterator[None]]:

@@ -295,13 +295,22 @@ async def test_page_and_its_parts_are_served(served):
 
 
 @pytest.mark.skipif(not BROWSER_CLIENT.exists(), reason="the browser client was not fetched")
-async def test_official_client_is_served(served):
-    """The file that the page loads first."""
+@pytest.mark.parametrize("path", ["page/vendor/socket.io.min.js", "socket.io/socket.io.js"])
+async def test_official_client_is_served(served, path):
+    """Where our page loads it from, and where the tutorial's page does."""
+    async with aiohttp.ClientSession() as session, session.get(f"{served.url}/{path}") as answer:
+        assert "Socket.IO" in await answer.text()
+
+
+async def test_missing_official_client_is_explained(served, monkeypatch, tmp_path):
+    """A sentence, and not a page of Engine.IO's."""
+    monkeypatch.setattr("chatlab.server.BROWSER_CLIENT", tmp_path / "missing.js")
     async with (
         aiohttp.ClientSession() as session,
-        session.get(served.url + "/page/vendor/socket.io.min.js") as answer,
+        session.get(f"{served.url}/socket.io/socket.io.js") as answer,
     ):
-        assert "Socket.IO" in await answer.text()
+        assert answer.status == 404
+        assert "not installed" in await answer.text()
 
 
 # Anything at all.
