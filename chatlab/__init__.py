@@ -1,28 +1,39 @@
 """chatlab: how a chat client that was away gets exactly the messages it missed."""
 
 from chatlab.background import BackgroundServer
+from chatlab.checker import Verdict, check
 from chatlab.client import ChatClient
+from chatlab.delivery import Delivery
 from chatlab.diagram import Diagram
+from chatlab.game import Game, find_fault
 from chatlab.history import Event, History
 from chatlab.lab import Lab, should_show
 from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, Message, Refused, check_text, offset_of
+from chatlab.network import Link, bad_day
 from chatlab.server import chat, create_app
 
 __all__ = [
     "CHAT_MESSAGE",
     "BackgroundServer",
     "ChatClient",
+    "Delivery",
     "Diagram",
     "Event",
+    "Game",
     "History",
     "Lab",
+    "Link",
     "Message",
     "MessageLog",
     "Refused",
+    "Verdict",
+    "bad_day",
     "chat",
+    "check",
     "check_text",
     "create_app",
+    "find_fault",
     "offset_of",
     "should_show",
 ]

@@ -43,6 +43,8 @@ class ChatClient:
         self._returning: asyncio.Task[None] | None = None
         self._unanswered: set[asyncio.Future[Any]] = set()
         self._changed = asyncio.Event()
+        self.heard: dict[str, Any] = {}
+        """What came last with each event that is no chat message, by the name of the event."""
         self._forget()
 
     def _forget(self) -> None:
@@ -61,6 +63,11 @@ class ChatClient:
     def connected(self) -> bool:
         """Whether the server has accepted this tab, and the connection still stands."""
         return self._sio is not None and bool(self._sio.namespaces)
+
+    @property
+    def opening(self) -> bool:
+        """Whether the tab has asked the server for a connection and waits for the answer."""
+        return self._sio is not None and not self.connected
 
     @property
     def returning(self) -> bool:
@@ -153,6 +160,10 @@ class ChatClient:
         if sio is self._sio:  # and not a late packet of a connection that was given up
             self.show(Message(offset, text))
 
+    def _overheard(self, event: str, value: Any = None, *more: Any) -> None:
+        self.heard[event] = value
+        self._changed.set()
+
     async def call(self, event: str, *arguments: Any) -> Any:
         """Emit an event and return what the server acknowledges it with.
 
@@ -198,8 +209,11 @@ class ChatClient:
     async def _connect(self, kind: str) -> None:
         """Open a new connection; `kind` is what to record when the server can be reached."""
         self._sio = sio = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+        begun = False
 
         def auth() -> dict[str, int]:  # asked when the transport is up, just before CONNECT
+            nonlocal begun
+            begun = True
             self._record(kind, self.name)
             return {"serverOffset": self.offset}
 
@@ -209,11 +223,14 @@ class ChatClient:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await accepted
-            except TimeoutError:
+            except BaseException as error:
+                if begun and sio is self._sio:
+                    self._record("drop", self.name)
                 await self._hang_up()
-                raise ConnectionError(f"no answer from the server for {PATIENCE:.0f} s") from None
-            except BaseException:
-                await self._hang_up()
+                if isinstance(error, TimeoutError):
+                    raise ConnectionError(
+                        f"no answer from the server for {PATIENCE:.0f} s"
+                    ) from None
                 raise
             finally:
                 await opening  # never cancelled: it would leave its socket behind
@@ -224,9 +241,18 @@ class ChatClient:
     def _listen(self, sio: socketio.AsyncClient, accepted: asyncio.Future[None]) -> None:
         """Register what the page's script does with what comes over a connection."""
         sio.on(CHAT_MESSAGE, partial(self._received, sio))
+        sio.on("*", self._overheard)
         sio.on("connect", lambda: _settle(accepted, None))
         sio.on("connect_error", lambda error: _settle(accepted, _explained(error)))
         sio.on("disconnect", partial(self._lost, sio))
+        # Socket.IO says nothing about a connection that is lost before the server accepts it.
+        tell_socketio = sio.eio.handlers["disconnect"]
+
+        async def ended(reason: str) -> None:
+            await tell_socketio(reason)
+            _settle(accepted, ConnectionError("the connection was lost before the server answered"))
+
+        sio.eio.on("disconnect", ended)
 
     def _lost(self, sio: socketio.AsyncClient, reason: str) -> None:
         """Notice that the connection is gone, though nobody asked for it: come back."""

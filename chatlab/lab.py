@@ -6,25 +6,25 @@ It is on top of everything else, and only notebooks and tests import it.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
-import socketio
-
 from chatlab.background import BackgroundServer
+from chatlab.checker import Verdict, check
 from chatlab.client import PATIENCE, ChatClient
 from chatlab.diagram import Diagram
-from chatlab.history import SERVER, History
+from chatlab.history import SERVER, History, Kind
 from chatlab.log import MessageLog
+from chatlab.network import Link
+from chatlab.probe import REST, Gate, Hold, WatchedServer, watched
 from chatlab.server import create_app
 
-IDLE = "lab: idle"
 TICK = 0.1
 """Seconds between two wake-ups of the notebook's loop: a kernel that waits for the network notices
 an Interrupt only when its loop wakes up."""
@@ -36,17 +36,36 @@ class Lab:
     `server` is a function that registers handlers, `server(sio)` or `server(sio, log)`. Await the
     lab or enter it to start it: in the background, with an empty database in a new folder. A
     second lab of the same `name` takes the place of the first, so a cell can be run twice.
+
+    With `process=True` the server can be killed. With `heartbeat`, in seconds, each side pings or
+    expects a ping so often, and gives the connection up after as long again.
     """
 
     def __init__(
-        self, server: Callable[..., None], *, name: str = "lab", process: bool = False
+        self,
+        server: Callable[..., None],
+        *,
+        name: str = "lab",
+        process: bool = False,
+        heartbeat: float | None = None,
     ) -> None:
         self.history = History()
         self.clients: dict[str, ChatClient] = {}
+        self.links: dict[str, Link] = {}
+        """The link of each tab to the server: cut it, freeze it, leave it half-open."""
+        self._numbers = count(1)
+        self._gate = None if process else Gate()
+        self._hold: Hold | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="chatlab-")
         self.db = Path(self._folder.name) / "chat.db"
         """The file of the message log. It goes when the lab is closed."""
-        build = partial(create_app, partial(_observed, server), db=self.db, server=_LabServer)
+        beats = {"ping_interval": heartbeat, "ping_timeout": heartbeat} if heartbeat else {}
+        build = partial(
+            create_app,
+            partial(watched, server, self._gate),
+            db=self.db,
+            server=partial(WatchedServer, **beats),
+        )
         self.server = BackgroundServer(build, name=name, process=process, report=self._report)
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -83,33 +102,39 @@ class Lab:
 
     async def _end(self) -> None:
         del _OPEN[self.server.name]
+        self._go_on()
         try:
-            for client in self.clients.values():
-                await client.close()
+            for name in self.clients:
+                await self._leave(name)
             self.server.stop()
         finally:
             self._ticker.cancel()
             self._folder.cleanup()
 
-    async def join(self, *names: str) -> Any:
+    async def join(self, *names: str, tab: Callable[..., ChatClient] = ChatClient) -> Any:
         """Open a tab for each name, in turn; return the tab, or a list of tabs for several names.
 
-        A name that is taken gives up its old tab first.
+        `tab` makes them: a subclass of ChatClient, for instance. A name that is taken gives up its
+        old tab first.
         """
         for name in names:
-            await self._join(name)
+            await self._join(name, tab)
         tabs = [self.clients[name] for name in names]
         return tabs[0] if len(tabs) == 1 else tabs
 
-    async def _join(self, name: str) -> None:
+    async def _join(self, name: str, tab: Callable[..., ChatClient]) -> None:
         if name == SERVER:
             raise ValueError(f"{SERVER!r} is the server's own name")
         if name in self.clients:
-            await self.clients[name].close()
-        tab = ChatClient(self.server.url, name, record=self.history.record)
-        self.clients[name] = tab
-        await tab.open()
+            await self._leave(name)
+        link = self.links[name] = await Link(self.server.port)
+        self.clients[name] = tab(link.url, name, record=self.history.record)
+        await self.clients[name].open()
         self.server.check()
+
+    async def _leave(self, name: str) -> None:
+        await self.clients[name].close()
+        await self.links[name].close()
 
     async def quiet(self) -> None:
         """Wait until nothing is under way: no handler runs, no packet is on its way to a tab.
@@ -130,16 +155,60 @@ class Lab:
         seen = None
         while seen != len(self.history):
             seen = len(self.history)
+            opening = [tab for tab in self.clients.values() if tab.opening and not tab.returning]
+            number = next(self._numbers) if opening else None
             with suppress(ConnectionError):  # a lost connection is an event: look again
-                await asyncio.gather(*(_settled(tab) for tab in self._tabs()))
+                await asyncio.gather(*(_settled(tab, number) for tab in self._tabs()))
+                if self._tabs():
+                    await asyncio.gather(*(_reached(tab, number) for tab in opening))
+
+    async def pause(self, action: Coroutine[Any, Any, Any]) -> Pause:
+        """Begin an action, `bob.reconnect()` for instance, and hold the server in the middle of it.
+
+        It is held at the next moment at which it has read rows from the log. Everything else goes
+        on: other tabs, other handlers. Raises RuntimeError for a server in another process.
+        """
+        if self._gate is None:
+            action.close()
+            raise RuntimeError("a server in another process cannot be held")
+        self._go_on()
+        await self.quiet()
+        self._hold = self._gate.hold_next()
+        pause = Pause(self._hold, asyncio.create_task(action))
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._hold.reached()
+        except TimeoutError:
+            self._gate.open()
+            await pause.go_on()
+            raise TimeoutError("the server did not read the log: it is not held") from None
+        return pause
+
+    def _go_on(self) -> None:
+        """End a pause that was forgotten."""
+        if self._hold is not None:
+            self._hold.release()
 
     async def stop(self) -> None:
         """Stop the server; return when every tab has noticed that its connection is gone."""
+        await self._end_server("stop", self.server.stop)
+
+    async def kill(self) -> None:
+        """Kill the server, as `kill -9` does; return when every tab has noticed.
+
+        Raises RuntimeError unless the lab was made with `process=True`.
+        """
+        if self._gate is not None:
+            raise RuntimeError("only a server in a process of its own can be killed")
+        await self._end_server("kill", self.server.kill)
+
+    async def _end_server(self, kind: Kind, end: Callable[[], None]) -> None:
         if self.server.running:
-            self.history.record("stop", SERVER)
-            self.server.stop()
+            self._go_on()
+            self.history.record(kind, SERVER)
+            end()
             for tab in self.clients.values():
-                await tab.until(lambda tab=tab: not tab.connected, "notice that the server stopped")
+                await tab.until(lambda tab=tab: not tab.connected, "notice that the server is gone")
 
     async def start(self) -> None:
         """Start the server again, on the same port and database; return when all tabs are back."""
@@ -152,6 +221,12 @@ class Lab:
         """Stop the server and start it again. The tabs that were connected come back."""
         await self.stop()
         await self.start()
+
+    async def verdict(self) -> Verdict:
+        """Wait until all is quiet, and judge what the tabs show and what the log holds."""
+        await self.quiet()
+        async with MessageLog(self.db) as log:
+            return check(self.history, await log.after(0))
 
     def diagram(self) -> Diagram:
         """Draw what has happened so far."""
@@ -184,6 +259,22 @@ def should_show(tab: ChatClient, *texts: str) -> str:
     return f"not yet: {shown}, and it should show {list(texts)}"
 
 
+class Pause:
+    """A server that is held in the middle of an action, until `go_on`."""
+
+    def __init__(self, hold: Hold, action: asyncio.Task[Any]) -> None:
+        self._hold, self._action = hold, action
+
+    async def go_on(self) -> Any:
+        """Let the server go on; return what the action returns.
+
+        If the tab has lost its connection in the meantime, the action has failed, and that is all.
+        """
+        self._hold.release()
+        with suppress(ConnectionError):
+            return await self._action
+
+
 class Page:
     """The chat page in a frame of the notebook. Here `height` is in pixels."""
 
@@ -203,70 +294,15 @@ class Page:
         return f"The chat page: {self.url}"
 
 
-class _LabServer(socketio.AsyncServer):
-    """python-socketio's server, which also knows what its handlers are busy with."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.handling: dict[asyncio.Task[Any], Callable[[], bool]] = {}
-        """The tasks of handlers, each with a function that says whether it is busy."""
-        self.changed = asyncio.Event()
-
-    def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
-        task = super().start_background_task(target, *args, **kwargs)
-        self.handling[task] = lambda: True
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self.handling.pop(task, None)
-        self.changed.set()
-
-    @contextmanager
-    def resting(self, busy: Callable[[], bool]) -> Iterator[None]:
-        """Let the current task count as busy only if `busy` says so."""
-        task = asyncio.current_task()
-        if task not in self.handling:
-            yield
-            return
-        self.handling[task] = busy
-        self.changed.set()
-        try:
-            yield
-        finally:
-            self.handling[task] = lambda: True
-
-    async def idle(self) -> None:
-        """Wait until no handler is busy, apart from the one that calls this."""
-        del self.handling[asyncio.current_task()]
-        while any(busy() for busy in self.handling.values()):
-            self.changed.clear()
-            await self.changed.wait()
-
-
-def _observed(server: Callable[..., None], sio: _LabServer, log: MessageLog) -> None:
-    """Register the handlers under study, and one that answers when all others are done.
-
-    A handler that waits for the log to grow is done with what there is.
-    """
-    newer = log.newer
-
-    async def observed(offset: int) -> None:
-        with sio.resting(lambda: log.head > offset):
-            await newer(offset)
-
-    log.newer = observed
-    server(*(sio, log)[: len(inspect.signature(server).parameters)])
-
-    @sio.on(IDLE)
-    async def idle(sid: str) -> None:
-        await sio.idle()
-
-
-async def _settled(tab: ChatClient) -> None:
+async def _settled(tab: ChatClient, number: int | None) -> None:
     """Return when all that the server had for a tab has arrived: the answer comes behind it."""
     await tab.until(lambda: not tab.returning, "connect again")
-    await tab.call(IDLE)
+    await tab.call(REST, number)
+
+
+async def _reached(tab: ChatClient, number: int | None) -> None:
+    """The same for a tab that the server has not accepted yet, and so cannot ask."""
+    await tab.until(lambda: tab.heard.get(REST) == number or not tab.opening)
 
 
 async def _tick() -> None:

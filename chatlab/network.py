@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Generator, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
@@ -129,8 +128,8 @@ class Link:
             wire.cut()
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        """Carry bytes in one direction until the source ends, and its end too."""
-        with suppress(OSError):
+        """Carry bytes in one direction until the source ends or breaks, and that news too."""
+        try:
             while data := await source.read(CHUNK):
                 await asyncio.sleep(self.delay + (len(data) / self.rate if self.rate else 0))
                 await self._flowing.wait()
@@ -138,6 +137,9 @@ class Link:
                 await target.drain()
             await self._flowing.wait()
             target.write_eof()
+        except OSError:
+            await self._flowing.wait()
+            target.transport.abort()
 
 
 class Mishap(NamedTuple):

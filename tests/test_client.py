@@ -13,6 +13,7 @@ from chatlab.background import BackgroundServer
 from chatlab.client import ChatClient
 from chatlab.history import History
 from chatlab.messages import Message, Refused
+from chatlab.network import Link
 from chatlab.server import create_app
 
 PATIENCE = 20
@@ -269,6 +270,28 @@ async def test_server_that_fails_in_connect_is_a_connection_error(tmp_path, impa
     server = BackgroundServer(partial(create_app, failing, db=tmp_path / "chat.db"))
     with server, pytest.raises(ConnectionError, match="no answer"):
         await ChatClient(server.url).open()
+
+
+async def test_connection_lost_before_the_server_accepts_is_an_error(tmp_path):
+    """The tab does not wait for its patience, and the history says that it is gone again."""
+    history, begun = History(), asyncio.Event()
+
+    def held(sio, log):
+        @sio.event
+        async def connect(sid, environ, auth):
+            loop.call_soon_threadsafe(begun.set)
+            await asyncio.Event().wait()
+
+    loop = asyncio.get_running_loop()
+    with BackgroundServer(partial(create_app, held, db=tmp_path / "chat.db")) as server:
+        async with Link(server.port) as link:
+            ann = ChatClient(link.url, "ann", record=history.record)
+            opening = asyncio.create_task(ann.open())
+            await begun.wait()
+            link.cut()
+            with pytest.raises(ConnectionError, match="lost before the server answered"):
+                await opening
+    assert [event.kind for event in history] == ["join", "drop"]
 
 
 async def test_sending_without_a_connection_is_an_error(tab):

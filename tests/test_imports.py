@@ -22,7 +22,18 @@ MAY_IMPORT = {
     "delivery": {"log", "messages"},
     "transport": set(),
     "server": {"delivery", "log", "messages", "transport"},
-    "lab": {"background", "client", "diagram", "history", "log", "server"},
+    "probe": {"log", "messages"},
+    "lab": {
+        "background",
+        "checker",
+        "client",
+        "diagram",
+        "history",
+        "log",
+        "network",
+        "probe",
+        "server",
+    },
     "__main__": {"background", "server"},
 }
 

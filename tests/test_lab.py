@@ -7,10 +7,12 @@ import threading
 
 import cloudpickle
 import pytest
+from support import ordered
 
 import chatlab.client
 import chatlab.lab
 from chatlab import background
+from chatlab.client import ChatClient
 from chatlab.lab import Lab, Page, should_show
 from chatlab.server import chat
 
@@ -38,6 +40,22 @@ def catch_up(sio, log):
         offset = await log.append(text)
         await sio.emit("chat message", (text, offset))
         return offset
+
+
+def echo_from_the_log(sio, log):
+    """It shows a message when it is stored, and never reads."""
+
+    @sio.on("chat message")
+    async def chat_message(sid, text):
+        await sio.emit("chat message", (text, await log.append(text)))
+
+
+class Choosy(ChatClient):
+    """A tab that ignores what is not newer than its offset."""
+
+    def show(self, message):
+        if message.offset > self.offset:
+            super().show(message)
 
 
 def broken(sio):
@@ -328,6 +346,145 @@ async def test_stopped_lab_has_no_connections_and_can_be_started():
         await lab.start()
         assert ann.connected
         assert kinds(lab, "server") == ["stop", "start"]
+
+
+async def held(lab, tab=ChatClient):
+    """Let bob come back to "two", hold the server when it has read it, and send "three"."""
+    ann, bob = await lab.join("ann"), await lab.join("bob", tab=tab)
+    await ann.send("one")
+    await lab.quiet()
+    await bob.drop()
+    await ann.send("two")
+    pause = await lab.pause(bob.reconnect())
+    await ann.send("three")
+    await lab.quiet()
+    return bob, pause
+
+
+@pytest.mark.parametrize(
+    ("server", "tab", "before", "after"),
+    [
+        (catch_up, ChatClient, ["one", "three"], ["one", "three", "two"]),
+        (catch_up, Choosy, ["one", "three"], ["one", "three"]),
+        (ordered, ChatClient, ["one"], ["one", "two", "three"]),
+    ],
+    ids=["tutorial", "choosy", "ordered"],
+)
+async def test_held_server_shows_what_overtakes(server, tab, before, after):
+    """Quiet waits for the messages that pass the one who is held, and only for those."""
+    async with Lab(server) as lab:
+        bob, pause = await held(lab, tab)
+        assert bob.messages == before
+        await pause.go_on()
+        verdict = await lab.verdict()
+        assert bob.messages == after
+        assert verdict.valid == (server is ordered)
+
+
+async def test_tab_that_drops_while_the_server_is_held_can_come_back():
+    """The action has failed, and go_on says nothing: the reader has done it."""
+    async with Lab(catch_up) as lab:
+        bob, pause = await held(lab)
+        await bob.drop()
+        assert await pause.go_on() is None
+        await bob.reconnect()
+        assert str(await lab.verdict()).splitlines() == [
+            "invalid: 1 lost", 'lost: bob never shows 2 "two"'
+        ]  # fmt: skip
+
+
+async def test_lab_can_be_closed_or_stopped_while_the_server_is_held():
+    """A pause that is forgotten holds up nobody."""
+    async with Lab(catch_up) as lab:
+        bob, pause = await held(lab)
+        await lab.restart()
+        await pause.go_on()
+        assert not bob.connected
+        await held(lab)
+    assert not lab.server.running
+
+
+async def test_second_pause_ends_the_first():
+    """The cell may be run again."""
+    async with Lab(catch_up) as lab:
+        _, first = await held(lab)
+        _, second = await held(lab)
+        await first.go_on()
+        await second.go_on()
+
+
+async def test_pause_that_is_never_reached_says_so(monkeypatch):
+    """The server does not read its log, so there is nothing to hold."""
+    monkeypatch.setattr(chatlab.lab, "PATIENCE", 0.05)
+    async with Lab(echo_from_the_log) as lab:
+        ann = await lab.join("ann")
+        with pytest.raises(TimeoutError, match="not held"):
+            await lab.pause(ann.reload())
+        assert ann.connected
+
+
+async def test_server_in_a_process_cannot_be_held_and_one_in_a_thread_cannot_be_killed():
+    """Each says why, and goes on."""
+    async with Lab(echo, process=True) as lab:
+        ann = await lab.join("ann")
+        with pytest.raises(RuntimeError, match="held"):
+            await lab.pause(ann.reload())
+    async with Lab(echo) as lab:
+        with pytest.raises(RuntimeError, match="killed"):
+            await lab.kill()
+        assert lab.server.running
+
+
+async def test_killed_server_keeps_what_it_has_acknowledged():
+    """The tabs notice, come back when it is started again, and the verdict is valid."""
+    async with Lab(chat, process=True) as lab:
+        ann, bob = await lab.join("ann", "bob")
+        await ann.send("before")
+        await lab.kill()
+        assert not (ann.connected or bob.connected)
+        await lab.start()
+        await bob.send("after")
+        assert (await lab.verdict()).valid
+        assert ann.messages == bob.messages == ["before", "after"]
+        assert kinds(lab, "server") == ["kill", "start"]
+
+
+async def test_link_of_a_tab_can_be_broken():
+    """Ann's own link, not Bob's; the tab notices and comes back."""
+    async with Lab(chat) as lab:
+        ann, bob = await lab.join("ann", "bob")
+        lab.links["ann"].cut()
+        await ann.until(lambda: not ann.connected)
+        await bob.send("where are you?")
+        assert (await lab.verdict()).valid
+        assert kinds(lab, "ann")[:3] == ["join", "drop", "reconnect"]
+        assert "drop" not in kinds(lab, "bob")
+
+
+async def test_heartbeat_notices_a_frozen_link():
+    """Nobody closes anything: only the missing ping tells the tab."""
+    async with Lab(chat, heartbeat=0.1) as lab:
+        ann = await lab.join("ann")
+        lab.links["ann"].freeze()
+        await ann.until(lambda: not ann.connected)
+        lab.links["ann"].thaw()
+        await lab.quiet()
+        assert ann.connected
+
+
+async def test_verdict_of_a_message_that_is_not_stored_is_invalid():
+    """The log is looked at too, and not the pages alone."""
+
+    def forgetful(sio):
+        @sio.on("chat message")
+        async def chat_message(sid, text):
+            return 1
+
+    async with Lab(forgetful) as lab:
+        ann = await lab.join("ann")
+        await ann.send("hello")
+        verdict = await lab.verdict()
+        assert str(verdict).startswith("invalid: 1 missing")
 
 
 @pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])

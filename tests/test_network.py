@@ -66,6 +66,30 @@ async def test_end_of_one_side_reaches_the_other(echo):
         assert await echo.ended.get() == "ended"
 
 
+async def test_break_of_one_side_reaches_the_other():
+    """A server that is gone without a goodbye leaves no client waiting, once the news can pass."""
+    begun, gone = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader, writer):
+        await reader.readexactly(1)
+        begun.set()
+        await gone.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Link(port) as link, client(link.port) as (reader, writer):
+        writer.write(b"xy")  # one byte is never read: closing such a connection breaks it
+        await begun.wait()
+        link.freeze()
+        gone.set()
+        await turns()
+        assert not reader.at_eof()
+        link.thaw()
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+
+
 async def test_cut_link_breaks_both_sides_and_can_be_used_again(echo):
     """The client and the server notice at once; the next connection works."""
     async with Link(echo.port) as link:
