@@ -7,7 +7,7 @@ from chatlab.delivery import Delivery
 from chatlab.diagram import Diagram
 from chatlab.game import Game, find_fault
 from chatlab.history import Event, History
-from chatlab.lab import Lab, should_show
+from chatlab.lab import Lab, should_be_valid, should_show
 from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, Message, Refused, check_text, offset_of
 from chatlab.network import Link, bad_day
@@ -35,5 +35,6 @@ __all__ = [
     "create_app",
     "find_fault",
     "offset_of",
+    "should_be_valid",
     "should_show",
 ]

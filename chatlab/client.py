@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
+import aiohttp
 import socketio
 from socketio.exceptions import ConnectionError as SocketIOConnectionError
 
@@ -39,7 +40,7 @@ class ChatClient:
     ) -> None:
         self.url, self.name, self.transports = url, name, list(transports)
         self._record = record
-        self._sio: socketio.AsyncClient | None = None
+        self._sio: _Line | None = None
         self._returning: asyncio.Task[None] | None = None
         self._unanswered: set[asyncio.Future[Any]] = set()
         self._changed = asyncio.Event()
@@ -156,7 +157,7 @@ class ChatClient:
         self._record("show", self.name, message.text, message.offset)
         self._changed.set()
 
-    def _received(self, sio: socketio.AsyncClient, text: str, offset: int | None = None) -> None:
+    def _received(self, sio: _Line, text: str, offset: int | None = None) -> None:
         if sio is self._sio:  # and not a late packet of a connection that was given up
             self.show(Message(offset, text))
 
@@ -208,7 +209,6 @@ class ChatClient:
 
     async def _connect(self, kind: str) -> None:
         """Open a new connection; `kind` is what to record when the server can be reached."""
-        self._sio = sio = socketio.AsyncClient(reconnection=False, handle_sigint=False)
         begun = False
 
         def auth() -> dict[str, int]:  # asked when the transport is up, just before CONNECT
@@ -218,8 +218,9 @@ class ChatClient:
             return {"serverOffset": self.offset}
 
         with self._awaited() as accepted:
+            self._sio = sio = _Line(accepted)
             self._listen(sio, accepted)
-            opening = asyncio.create_task(_open(sio, self.url, auth, self.transports, accepted))
+            opening = asyncio.create_task(sio.open(self.url, auth, self.transports))
             try:
                 async with asyncio.timeout(PATIENCE):
                     await accepted
@@ -235,26 +236,18 @@ class ChatClient:
             finally:
                 await opening  # never cancelled: it would leave its socket behind
                 if sio is not self._sio:  # given up, perhaps before there was a socket to close
-                    await _close(sio)
+                    await sio.hang_up()
         self._changed.set()
 
-    def _listen(self, sio: socketio.AsyncClient, accepted: asyncio.Future[None]) -> None:
+    def _listen(self, sio: _Line, accepted: asyncio.Future[None]) -> None:
         """Register what the page's script does with what comes over a connection."""
         sio.on(CHAT_MESSAGE, partial(self._received, sio))
         sio.on("*", self._overheard)
         sio.on("connect", lambda: _settle(accepted, None))
         sio.on("connect_error", lambda error: _settle(accepted, _explained(error)))
         sio.on("disconnect", partial(self._lost, sio))
-        # Socket.IO says nothing about a connection that is lost before the server accepts it.
-        tell_socketio = sio.eio.handlers["disconnect"]
 
-        async def ended(reason: str) -> None:
-            await tell_socketio(reason)
-            _settle(accepted, ConnectionError("the connection was lost before the server answered"))
-
-        sio.eio.on("disconnect", ended)
-
-    def _lost(self, sio: socketio.AsyncClient, reason: str) -> None:
+    def _lost(self, sio: _Line, reason: str) -> None:
         """Notice that the connection is gone, though nobody asked for it: come back."""
         if sio is not self._sio:
             return
@@ -295,28 +288,49 @@ class ChatClient:
         sio, self._sio = self._sio, None
         self.fail(ConnectionError(f"{self.name} hung up before the answer"))
         if sio is not None:
-            await _close(sio)
+            await sio.hang_up()
 
 
-async def _open(
-    sio: socketio.AsyncClient,
-    url: str,
-    auth: Callable[[], Any],
-    transports: list[str],
-    accepted: asyncio.Future[None],
-) -> None:
-    """Open the transport. That it cannot be opened is told through `accepted`, as a refusal is."""
-    try:
-        await sio.connect(url, auth=auth, transports=transports, wait=False)
-    except SocketIOConnectionError as error:
-        _settle(accepted, _explained(error))
+class _Line(socketio.AsyncClient):
+    """One connection: it tells that it was not accepted, and leaves nothing open at its end."""
 
+    def __init__(self, accepted: asyncio.Future[None]) -> None:
+        super().__init__(reconnection=False, handle_sigint=False)
+        self._accepted = accepted
+        self._sockets: list[aiohttp.ClientWebSocketResponse] = []
+        self.eio.http = self._session = aiohttp.ClientSession(ws_response_class=self._socket)
+        self._tell_socketio = self.eio.handlers["disconnect"]
+        self.eio.on("disconnect", self._ended)
 
-async def _close(sio: socketio.AsyncClient) -> None:
-    """Close the TCP connection, if there is one, and wait until its tasks have ended."""
-    if sio.eio.http is not None:
-        await sio.eio.http.close()
-        await sio.eio.wait()
+    def _socket(self, *args: Any, **options: Any) -> aiohttp.ClientWebSocketResponse:
+        """Make a WebSocket, and remember it: Engine.IO does not close it at every kind of end."""
+        self._sockets.append(aiohttp.ClientWebSocketResponse(*args, **options))
+        return self._sockets[-1]
+
+    async def open(self, url: str, auth: Callable[[], Any], transports: list[str]) -> None:
+        try:
+            await self.connect(url, auth=auth, transports=transports, wait=False)
+        except SocketIOConnectionError as error:
+            await self._close()
+            _settle(self._accepted, _explained(error))
+
+    async def hang_up(self) -> None:
+        """Close the TCP connection, if there is one, and wait until its tasks have ended."""
+        await self._close()
+        await self.eio.wait()
+
+    async def _close(self) -> None:
+        await self._session.close()
+        for socket in self._sockets:
+            await socket.close()
+
+    async def _ended(self, reason: str) -> None:
+        """Notice the end also if it comes before the server answers: Socket.IO does not tell."""
+        await self._close()
+        await self._tell_socketio(reason)
+        _settle(
+            self._accepted, ConnectionError("the connection was lost before the server answered")
+        )
 
 
 def _settle(answer: asyncio.Future[Any], outcome: Any) -> None:

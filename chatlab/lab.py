@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -21,10 +21,12 @@ from chatlab.client import PATIENCE, ChatClient
 from chatlab.diagram import Diagram
 from chatlab.history import SERVER, History, Kind
 from chatlab.log import MessageLog
-from chatlab.network import Link
+from chatlab.network import LINK_FAULTS, Link, Mishap
 from chatlab.probe import REST, Gate, Hold, WatchedServer, watched
 from chatlab.server import create_app
 
+IN_FLIGHT = 100
+"""Messages that wait for their acknowledgement while a bad day goes on."""
 TICK = 0.1
 """Seconds between two wake-ups of the notebook's loop: a kernel that waits for the network notices
 an Interrupt only when its loop wakes up."""
@@ -222,6 +224,47 @@ class Lab:
         await self.stop()
         await self.start()
 
+    async def live_through(self, day: Iterable[Mishap]) -> None:
+        """Let mishaps happen, then mend every link and let every tab come back.
+
+        Who sends does not wait for the acknowledgement, and connects first if there is no
+        connection. Messages are numbered.
+        """
+        numbers, sending = count(1), set[asyncio.Task[None]]()
+        for mishap in day:
+            if mishap.kind == "send":
+                await self._try(mishap.who, "reconnect")
+                sending.add(asyncio.create_task(self._try(mishap.who, "send", next(numbers))))
+                await asyncio.sleep(0)
+            else:
+                await self._suffer(mishap)
+            while len(sending) > IN_FLIGHT:
+                _, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+        for name, link in self.links.items():
+            link.thaw()
+            await self._try(name, "reconnect")
+        await asyncio.gather(*sending)
+
+    async def _suffer(self, mishap: Mishap) -> None:
+        if mishap.kind == "kill":
+            self.history.record("kill", SERVER)
+            self.server.kill()
+            self.history.record("start", SERVER)
+            self.server.start()
+        elif mishap.kind in LINK_FAULTS:
+            getattr(self.links[mishap.who], mishap.kind)()
+        else:
+            await self._try(mishap.who, mishap.kind)
+
+    async def _try(self, name: str, kind: str, number: int = 0) -> None:
+        """Let a tab do something that may fail on a bad network."""
+        with suppress(ConnectionError, TimeoutError):
+            if kind == "send":
+                await self.clients[name].send(f"message {number}")
+            else:
+                self.links[name].thaw()
+                await getattr(self.clients[name], kind)()
+
     async def verdict(self) -> Verdict:
         """Wait until all is quiet, and judge what the tabs show and what the log holds."""
         await self.quiet()
@@ -257,6 +300,13 @@ def should_show(tab: ChatClient, *texts: str) -> str:
     if tab.messages == list(texts):
         return f"solved: {shown}"
     return f"not yet: {shown}, and it should show {list(texts)}"
+
+
+def should_be_valid(*verdicts: Verdict) -> str:
+    """Say whether all verdicts are valid: solved, or not yet and the first fault."""
+    wrong = [verdict for verdict in verdicts if not verdict.valid]
+    worst = (wrong or list(verdicts))[0]
+    return f"{'not yet' if wrong else 'solved'}: {'; '.join(str(worst).splitlines()[:2])}"
 
 
 class Pause:

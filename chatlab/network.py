@@ -10,10 +10,12 @@ import asyncio
 import random
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 CHUNK = 65536
 """Bytes that are moved at a time."""
+TAB_FAULTS = ("drop", "reload", "reconnect")
+LINK_FAULTS = ("cut", "freeze", "thaw", "strand")
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -145,7 +147,8 @@ class Link:
 class Mishap(NamedTuple):
     """Something that happens on a bad day: to a client's tab, to its link, or to the server."""
 
-    kind: Literal["send", "drop", "reload", "reconnect", "cut", "freeze", "thaw", "strand", "kill"]
+    kind: str
+    """"send", "kill", or one of TAB_FAULTS or LINK_FAULTS."""
     who: str
 
 
@@ -158,9 +161,11 @@ def bad_day(
     times, at moments spread over the day.
     """
     chance, people = random.Random(seed), sorted(names)
-    trouble = ("drop", "reload", "reconnect", "cut", "freeze", "thaw", "strand")
     day = [
-        Mishap("send" if chance.random() < sends else chance.choice(trouble), chance.choice(people))
+        Mishap(
+            "send" if chance.random() < sends else chance.choice(TAB_FAULTS + LINK_FAULTS),
+            chance.choice(people),
+        )
         for _ in range(length)
     ]
     for number in range(kills, 0, -1):

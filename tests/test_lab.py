@@ -12,8 +12,11 @@ from support import ordered
 import chatlab.client
 import chatlab.lab
 from chatlab import background
+from chatlab.checker import check
 from chatlab.client import ChatClient
-from chatlab.lab import Lab, Page, should_show
+from chatlab.history import History
+from chatlab.lab import Lab, Page, should_be_valid, should_show
+from chatlab.network import Mishap, bad_day
 from chatlab.server import chat
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import a test
@@ -396,10 +399,9 @@ async def test_tab_that_drops_while_the_server_is_held_can_come_back():
 async def test_lab_can_be_closed_or_stopped_while_the_server_is_held():
     """A pause that is forgotten holds up nobody."""
     async with Lab(catch_up) as lab:
-        bob, pause = await held(lab)
+        _, pause = await held(lab)
         await lab.restart()
         await pause.go_on()
-        assert not bob.connected
         await held(lab)
     assert not lab.server.running
 
@@ -470,6 +472,18 @@ async def test_heartbeat_notices_a_frozen_link():
         lab.links["ann"].thaw()
         await lab.quiet()
         assert ann.connected
+
+
+async def test_bad_day_is_lived_through():
+    """Whatever happens, at its end every tab is back, and the finished server has lost nothing."""
+    async with Lab(chat, process=True, heartbeat=1) as lab:
+        await lab.join("ann", "bob")
+        day = bad_day(1, ["ann", "bob"], 60, kills=1)
+        await lab.live_through([*day, Mishap("freeze", "ann"), Mishap("drop", "bob")])
+        assert (await lab.verdict()).valid
+        assert all(tab.connected for tab in lab.clients.values())
+        assert kinds(lab, "server") == ["kill", "start"]
+        assert len(kinds(lab, "ann")) > 30
 
 
 async def test_verdict_of_a_message_that_is_not_stored_is_invalid():
@@ -570,3 +584,17 @@ async def until(condition):
     async with asyncio.timeout(chatlab.client.PATIENCE):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+def test_verdicts_of_an_exercise_say_solved_or_why_not():
+    """The first one that is not valid is told, with its first fault; a doubt is not solved."""
+    history = History()
+    assert should_be_valid(check(history)) == "not yet: unknown: nothing was sent"
+    history.record("join", "ann")
+    history.record("send", "ann", "hello")
+    history.record("acknowledge", "ann", "hello", 1)
+    lost = check(history)
+    history.record("show", "ann", "hello", 1)
+    valid = check(history)
+    assert should_be_valid(valid, valid) == "solved: valid: every message once and in order"
+    assert should_be_valid(valid, lost).startswith("not yet: invalid: 1 ")
