@@ -37,7 +37,7 @@ def attach(sio: socketio.AsyncServer, app: web.Application) -> None:
     sio.eio.create_queue = PollQueue
     sio.eio.on("message", partial(_receive, sio, sio.eio.handlers["message"]))
     app[SIO], app[TRANSPORTS] = sio, set()
-    app.middlewares.extend([_remember_transport, _uncompressed, _readable])
+    app.middlewares.extend([_remember_transport, _uncompressed, _once, _readable])
     sio.attach(app)
     app.on_shutdown.append(_hang_up)
 
@@ -95,6 +95,13 @@ class PollQueue(asyncio.Queue):
     """
 
     taken = 0
+    polls = 0
+    """Polls that wait for an answer now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stamps: dict[str, str | None] = {}
+        """What marked the last request of each method: clients mark every one differently."""
 
     async def get(self) -> Any:
         self.taken = 0
@@ -122,6 +129,30 @@ async def _remember_transport(request: web.Request, handler: Handler) -> web.Str
         return web.Response()
     finally:
         transports.discard(transport)
+
+
+@web.middleware
+async def _once(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Serve no request of a connection twice: end the connection instead, so that it is made anew.
+
+    Browsers, and aiohttp, repeat a request by themselves if the line breaks before the answer is
+    there. The messages in the first answer are lost then, and Engine.IO would go on after them.
+    """
+    socket = request.app[SIO].eio.sockets.get(request.query.get("sid"))
+    if socket is None or request.query.get("transport") != "polling":
+        return await handler(request)
+    queue, poll = socket.queue, request.method == hdrs.METH_GET
+    stamp = request.query.get("t")
+    repeated = stamp is not None and stamp == queue.stamps.get(request.method)
+    if repeated or (poll and queue.polls):
+        await _end(request.app[SIO], socket.sid)
+        return web.Response(status=web.HTTPBadRequest.status_code)
+    queue.stamps[request.method] = stamp
+    queue.polls += poll
+    try:
+        return await handler(request)
+    finally:
+        queue.polls -= poll
 
 
 @web.middleware

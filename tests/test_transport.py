@@ -10,6 +10,7 @@ from aiohttp import web
 from support import turns, wired
 
 from chatlab.client import ChatClient
+from chatlab.network import Link
 from chatlab.transport import MOST_OUT, TRANSPORTS, PollQueue, attach
 
 
@@ -151,3 +152,76 @@ async def test_stopping_server_hangs_up(served, transports):
     while served.runner.app[TRANSPORTS]:
         await turns()
     await bob.close()
+
+
+async def test_repeated_poll_ends_the_connection(served):
+    """A browser repeats a poll whose answer got lost, and what was in it: it has to begin anew."""
+    async with aiohttp.ClientSession() as session:
+        address = await opened(session, served.url)
+        await served.log.append("in the first answer")
+        async with session.get(f"{address}&t=1") as answer:
+            assert "in the first answer" in await answer.text()
+        await served.log.append("in the second answer")
+        async with session.get(f"{address}&t=1") as answer:
+            assert answer.status == 400
+        async with session.get(f"{address}&t=2") as answer:
+            assert answer.status == 400
+
+
+async def test_poll_beside_a_waiting_one_ends_the_connection(served, monkeypatch):
+    """Two polls would share the messages: the line of the first is dead, and nobody was told."""
+    waits, get = asyncio.Event(), PollQueue.get
+
+    async def seen_get(queue):
+        waits.set()
+        return await get(queue)
+
+    async with aiohttp.ClientSession() as session:
+        address = await opened(session, served.url)
+        monkeypatch.setattr(PollQueue, "get", seen_get)
+        first = asyncio.create_task(session.get(address))
+        await waits.wait()
+        async with session.get(address) as answer:
+            assert answer.status == 400
+        assert await (await first).text() == "1"  # closed
+
+
+async def test_repeated_request_with_messages_is_handled_once(served):
+    """A browser repeats a POST too, if the line breaks before the answer."""
+    async with aiohttp.ClientSession() as session:
+        address = await opened(session, served.url)
+        statuses = []
+        for _ in range(2):
+            async with session.post(f"{address}&t=1", data=packets("once")) as answer:
+                statuses.append(answer.status)
+        await served.log.newer(0)
+        await turns()
+    assert statuses == [200, 400]
+    assert [message.text for message in await served.log.after(0)] == ["once"]
+
+
+async def test_requests_with_other_marks_are_served(served):
+    """The control: a POST and a GET may be marked alike, and every next one differently."""
+    async with aiohttp.ClientSession() as session:
+        address = await opened(session, served.url)
+        for number in range(3):
+            async with session.post(f"{address}&t={number}", data=packets("hello")) as answer:
+                assert answer.status == 200
+            async with session.get(f"{address}&t={number}") as answer:
+                assert answer.status == 200
+
+
+async def test_line_that_breaks_under_an_answer_loses_nothing(served):
+    """aiohttp repeats the poll as a browser does: the tab reconnects, and has every message."""
+    async with Link(int(served.url.rpartition(":")[2])) as link:
+        bob = await ChatClient(link.url, "bob", transports=("polling",)).open()
+        await served.log.append("first")
+        await bob.sees(1)
+        link.freeze()
+        await served.log.append("in the answer that gets lost")
+        await turns()
+        link.cut()
+        link.thaw()
+        await served.log.append("last")
+        assert await bob.sees(3) == ["first", "in the answer that gets lost", "last"]
+        await bob.close()
