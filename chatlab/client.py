@@ -218,7 +218,7 @@ class ChatClient:
             return {"serverOffset": self.offset}
 
         with self._awaited() as accepted:
-            self._sio = sio = _Line(accepted)
+            self._sio = sio = _Line(accepted, self._lost)
             self._listen(sio, accepted)
             opening = asyncio.create_task(sio.open(self.url, auth, self.transports))
             try:
@@ -245,9 +245,9 @@ class ChatClient:
         sio.on("*", self._overheard)
         sio.on("connect", lambda: _settle(accepted, None))
         sio.on("connect_error", lambda error: _settle(accepted, _explained(error)))
-        sio.on("disconnect", partial(self._lost, sio))
+        sio.on("disconnect", lambda reason: self._lost(sio))
 
-    def _lost(self, sio: _Line, reason: str) -> None:
+    def _lost(self, sio: _Line) -> None:
         """Notice that the connection is gone, though nobody asked for it: come back."""
         if sio is not self._sio:
             return
@@ -292,15 +292,18 @@ class ChatClient:
 
 
 class _Line(socketio.AsyncClient):
-    """One connection: it tells that it was not accepted, and leaves nothing open at its end."""
+    """One connection, which tells of its end, whatever it is, and leaves nothing open.
 
-    def __init__(self, accepted: asyncio.Future[None]) -> None:
+    Its end is the end of Engine.IO's reader. Engine.IO says nothing if that comes before CONNECT is
+    answered, or in the middle of an answer to a poll.
+    """
+
+    def __init__(self, accepted: asyncio.Future[None], lost: Callable[[_Line], None]) -> None:
         super().__init__(reconnection=False, handle_sigint=False)
-        self._accepted = accepted
+        self._accepted, self._lost = accepted, lost
         self._sockets: list[aiohttp.ClientWebSocketResponse] = []
         self.eio.http = self._session = aiohttp.ClientSession(ws_response_class=self._socket)
-        self._tell_socketio = self.eio.handlers["disconnect"]
-        self.eio.on("disconnect", self._ended)
+        self._closing: asyncio.Task[None] | None = None
 
     def _socket(self, *args: Any, **options: Any) -> aiohttp.ClientWebSocketResponse:
         """Make a WebSocket, and remember it: Engine.IO does not close it at every kind of end."""
@@ -308,29 +311,48 @@ class _Line(socketio.AsyncClient):
         return self._sockets[-1]
 
     async def open(self, url: str, auth: Callable[[], Any], transports: list[str]) -> None:
+        """Open the transport. That it cannot be opened is told through `accepted`, as a refusal."""
+        if self._accepted.done():  # given up before it began
+            return
         try:
             await self.connect(url, auth=auth, transports=transports, wait=False)
-        except SocketIOConnectionError as error:
-            await self._close()
+        except (SocketIOConnectionError, aiohttp.ClientError, TimeoutError) as error:
+            await self.hang_up()
             _settle(self._accepted, _explained(error))
+        else:
+            self.eio.read_loop_task.add_done_callback(self._ended)
+
+    def _ended(self, reader: asyncio.Task[None]) -> None:
+        if not reader.cancelled():
+            reader.exception()  # how the connection broke: no more than any other loss
+        self._closing = self._closing or asyncio.create_task(self._close())
+        if not self._accepted.done():
+            lost = ConnectionError("the connection was lost before the server answered")
+            _settle(self._accepted, lost)
+        elif not self._accepted.cancelled() and self._accepted.exception() is None:
+            self._lost(self)
 
     async def hang_up(self) -> None:
         """Close the TCP connection, if there is one, and wait until its tasks have ended."""
-        await self._close()
-        await self.eio.wait()
+        closing, self._closing = self._closing, asyncio.create_task(self._close())
+        await asyncio.gather(*filter(None, (closing, self._closing)))
 
     async def _close(self) -> None:
-        await self._session.close()
+        # Cancelled first: on polling they would make their next request with another session.
+        await _cancelled(self.eio.read_loop_task, self.eio.write_loop_task)
+        for session in filter(None, (self._session, self.eio.http)):
+            await session.close()
         for socket in self._sockets:
             await socket.close()
+        await self.eio.disconnect(abort=True)  # there is nobody to tell any more: it tidies up
 
-    async def _ended(self, reason: str) -> None:
-        """Notice the end also if it comes before the server answers: Socket.IO does not tell."""
-        await self._close()
-        await self._tell_socketio(reason)
-        _settle(
-            self._accepted, ConnectionError("the connection was lost before the server answered")
-        )
+
+async def _cancelled(*tasks: asyncio.Task[None] | None) -> None:
+    """Cancel tasks until they have ended: Python 3.11's `wait_for` may swallow a cancellation."""
+    while running := [task for task in tasks if task is not None and not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.sleep(0)
 
 
 def _settle(answer: asyncio.Future[Any], outcome: Any) -> None:

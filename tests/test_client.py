@@ -5,8 +5,10 @@ import os
 import socket
 from functools import partial
 
+import aiohttp
 import pytest
 from socketio.exceptions import ConnectionRefusedError as Refusal
+from support import Hold, serving, turns
 
 import chatlab.client
 from chatlab.background import BackgroundServer
@@ -272,28 +274,6 @@ async def test_server_that_fails_in_connect_is_a_connection_error(tmp_path, impa
         await ChatClient(server.url).open()
 
 
-async def test_connection_lost_before_the_server_accepts_is_an_error(tmp_path):
-    """The tab does not wait for its patience, and the history says that it is gone again."""
-    history, begun = History(), asyncio.Event()
-
-    def held(sio, log):
-        @sio.event
-        async def connect(sid, environ, auth):
-            loop.call_soon_threadsafe(begun.set)
-            await asyncio.Event().wait()
-
-    loop = asyncio.get_running_loop()
-    with BackgroundServer(partial(create_app, held, db=tmp_path / "chat.db")) as server:
-        async with Link(server.port) as link:
-            ann = ChatClient(link.url, "ann", record=history.record)
-            opening = asyncio.create_task(ann.open())
-            await begun.wait()
-            link.cut()
-            with pytest.raises(ConnectionError, match="lost before the server answered"):
-                await opening
-    assert [event.kind for event in history] == ["join", "drop"]
-
-
 async def test_sending_without_a_connection_is_an_error(tab):
     """Before the tab is open, after a drop, and after it is closed: nothing is sent or recorded."""
     history = History()
@@ -327,6 +307,75 @@ async def test_drop_before_the_answer_is_an_error(tab, tutorial):
     await ann.drop()
     with pytest.raises(ConnectionError, match="before the answer"):
         await sending
+
+
+async def test_drop_between_two_polls_is_a_drop(tab, monkeypatch):
+    """The tab hangs up while the answer to a poll is on its way to the reader: no other follows."""
+    ann, bob = await tab("ann"), await tab("bob", transports=("polling",))
+    answered, dropping, read = asyncio.Event(), asyncio.Event(), aiohttp.ClientResponse.read
+
+    async def read_slowly(answer):
+        body = await read(answer)
+        if b"hello" in body and not answered.is_set():
+            answered.set()
+            await dropping.wait()
+        return body
+
+    monkeypatch.setattr(aiohttp.ClientResponse, "read", read_slowly)
+    await ann.send("hello")
+    await answered.wait()
+    drop = asyncio.create_task(bob.drop())
+    await turns()
+    dropping.set()
+    async with asyncio.timeout(PATIENCE):
+        await drop
+    await bob.reconnect()
+    assert await bob.sees(1) == ["hello"]
+
+
+async def test_answer_to_a_poll_that_breaks_off_is_a_lost_connection(tab, monkeypatch):
+    """The line breaks in the middle of it: the tab notices, comes back, and has the message."""
+    ann, bob = await tab("ann"), await tab("bob", transports=("polling",))
+    broken, read = [], aiohttp.ClientResponse.read
+
+    async def read_half(answer):
+        body = await read(answer)
+        if b"hello" in body and not broken:
+            broken.append(body)
+            raise aiohttp.ClientPayloadError("the line broke")
+        return body
+
+    monkeypatch.setattr(aiohttp.ClientResponse, "read", read_half)
+    await ann.send("hello")
+    assert await bob.sees(1) == ["hello"]
+    assert broken
+
+
+@pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
+async def test_connection_lost_before_it_is_accepted_is_an_error(tmp_path, transports):
+    """The line breaks while the server thinks: nobody waits for their patience."""
+    thinks = Hold()
+
+    def thoughtful(sio, log):
+        @sio.event
+        async def connect(sid, environ, auth):
+            await thinks.here()
+
+    async with (
+        serving(tmp_path / "chat.db", thoughtful) as served,
+        Link(int(served.url.rpartition(":")[2])) as link,
+    ):
+        history = History()
+        ann = ChatClient(link.url, record=history.record, transports=transports)
+        opening = asyncio.create_task(ann.open())
+        await thinks.reached.wait()
+        link.cut()
+        link.server_port = 1  # where nobody listens: aiohttp may try again
+        async with asyncio.timeout(chatlab.client.PATIENCE / 2):
+            with pytest.raises(ConnectionError, match="before the server answered"):
+                await opening
+        thinks.released.set()
+    assert [event.kind for event in history] == ["join", "drop"]
 
 
 async def test_error_given_to_a_waiting_tab_is_raised_there(tab, tutorial):
@@ -378,7 +427,7 @@ async def test_late_loss_of_a_given_up_connection_is_ignored(tab):
     given_up = ann._sio
     await ann.drop()
     await ann.reconnect()
-    ann._lost(given_up, "transport error")
+    ann._lost(given_up)
     assert (ann.connected, ann.returning) == (True, False)
 
 
