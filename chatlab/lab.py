@@ -175,15 +175,17 @@ class Lab:
             raise RuntimeError("a server in another process cannot be held")
         self._go_on()
         await self.quiet()
-        self._hold = self._gate.hold_next()
-        pause = Pause(self._hold, asyncio.create_task(action))
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._hold.reached()
-        except TimeoutError:
+        self._hold = hold = self._gate.hold_next()
+        pause = Pause(hold, asyncio.create_task(action))
+        reached = asyncio.create_task(hold.reached())
+        await asyncio.wait({pause.action, reached}, return_when=asyncio.FIRST_COMPLETED)
+        if not reached.done():  # a handler may read in the background
+            await self.quiet()
+        if not reached.done():
+            reached.cancel()
             self._gate.open()
-            await pause.go_on()
-            raise TimeoutError("the server did not read the log: it is not held") from None
+            await pause.action
+            raise RuntimeError("the server did not read the log, so it is not held")
         return pause
 
     def _go_on(self) -> None:
@@ -313,7 +315,8 @@ class Pause:
     """A server that is held in the middle of an action, until `go_on`."""
 
     def __init__(self, hold: Hold, action: asyncio.Task[Any]) -> None:
-        self._hold, self._action = hold, action
+        self._hold, self.action = hold, action
+        action.add_done_callback(lambda action: action.cancelled() or action.exception())
 
     async def go_on(self) -> Any:
         """Let the server go on; return what the action returns.
@@ -322,7 +325,7 @@ class Pause:
         """
         self._hold.release()
         with suppress(ConnectionError):
-            return await self._action
+            return await self.action
 
 
 class Page:

@@ -415,14 +415,19 @@ async def test_second_pause_ends_the_first():
         await second.go_on()
 
 
-async def test_pause_that_is_never_reached_says_so(monkeypatch):
-    """The server does not read its log, so there is nothing to hold."""
-    monkeypatch.setattr(chatlab.lab, "PATIENCE", 0.05)
+async def test_pause_that_is_never_reached_says_so():
+    """The server does not read its log, or the action does nothing: there is nothing to hold."""
     async with Lab(echo_from_the_log) as lab:
         ann = await lab.join("ann")
-        with pytest.raises(TimeoutError, match="not held"):
+        with pytest.raises(RuntimeError, match="not held"):
             await lab.pause(ann.reload())
         assert ann.connected
+    async with Lab(ordered) as lab:
+        ann = await lab.join("ann")
+        with pytest.raises(RuntimeError, match="not held"):
+            await lab.pause(ann.reconnect())
+        await ann.send("nothing is held afterwards")
+        assert (await lab.verdict()).valid
 
 
 async def test_server_in_a_process_cannot_be_held_and_one_in_a_thread_cannot_be_killed():
