@@ -335,7 +335,7 @@ class _Line(socketio.AsyncClient):
     async def hang_up(self) -> None:
         """Close the TCP connection, if there is one, and wait until its tasks have ended."""
         closing, self._closing = self._closing, asyncio.create_task(self._close())
-        await asyncio.gather(*filter(None, (closing, self._closing)))
+        await asyncio.wait(filter(None, (closing, self._closing)))  # both go on if we are cancelled
 
     async def _close(self) -> None:
         # Cancelled first: on polling they would make their next request with another session.
