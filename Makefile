@@ -5,12 +5,13 @@ READY := .venv/ready
 LAB_ARGS ?=
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test soak notebooks serve lint clean
+.PHONY: help lab test soak bench notebooks serve lint clean
 
 help:
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make test       run every test"
 	@echo "make soak       run many clients on bad links for a minute or more"
+	@echo "make bench      measure what must not depend on the size of the log, or on a neighbour"
 	@echo "make notebooks  run all chapters and store their outputs"
 	@echo "make serve      run the chat server on http://localhost:3000"
 	@echo "make lint       check the style"
@@ -24,6 +25,9 @@ test: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m pytest tests/soak
+
+bench: $(READY)
+	$(BIN)/python -m pytest -q -s tests/benchmarks
 
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py

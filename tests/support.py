@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import json
+import sys
 from collections import namedtuple
 from functools import partial
 
 import aiohttp
+import cloudpickle
 import socketio
 from aiohttp import web
 
@@ -14,7 +16,10 @@ from chatlab.background import DRAIN
 from chatlab.messages import CHAT_MESSAGE
 from chatlab.server import chat, create_app
 
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import this
 Served = namedtuple("Served", "url sio log runner")
+AT_ONCE, TEXT = 500, "x" * 500
+"""How often a handler is called at once in a busy server, and with which text."""
 
 
 @contextlib.asynccontextmanager
@@ -75,6 +80,16 @@ def ordered(sio, log):
     @sio.on(CHAT_MESSAGE)
     async def chat_message(sid, text):
         return await log.append(text)
+
+
+def busy(handlers, sio, log):
+    """A server whose handler for a message is called many times at once, to spare the wire."""
+    handlers(sio, log)
+    send = sio.handlers["/"][CHAT_MESSAGE]
+
+    @sio.event
+    async def many(sid):
+        await asyncio.gather(*(send(sid, TEXT) for _ in range(AT_ONCE)))
 
 
 class Hold:

@@ -1,39 +1,22 @@
 """A reader that stops reading costs a server little memory, and the others nothing."""
 
-import asyncio
-import sys
 from functools import partial
 from pathlib import Path
 
-import cloudpickle
 import pytest
-from support import tutorial, wired
+from support import AT_ONCE, busy, tutorial, wired
 
 from chatlab.background import BackgroundServer
 from chatlab.delivery import NEWEST
-from chatlab.messages import CHAT_MESSAGE
 from chatlab.server import chat, create_app
 
-MESSAGES, AT_ONCE = 50_000, 500
+MESSAGES = 50_000
 WARM = NEWEST + AT_ONCE
 """Messages before memory is measured first: by then the server keeps as many as it ever will."""
-TEXT = "x" * 500
 MEGABYTES = 20
 needs_proc = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is not here"
 )
-for module in ("support", __name__):  # a process cannot import a test
-    cloudpickle.register_pickle_by_value(sys.modules[module])
-
-
-def busy(handlers, sio, log):
-    """A server whose handler for a message is called many times at once, to spare the wire."""
-    handlers(sio, log)
-    send = sio.handlers["/"][CHAT_MESSAGE]
-
-    @sio.event
-    async def many(sid):
-        await asyncio.gather(*(send(sid, TEXT) for _ in range(AT_ONCE)))
 
 
 def memory(server, kind):
