@@ -51,28 +51,18 @@ async def test_messages_of_one_sender_keep_their_order(served, transports):
 
 
 BAD_OFFSETS = '"1" "abc" 1.5 -1 1e99 NaN 1e999 [] [1] {} true null 9223372036854775808 1' + "0" * 20
+BAD_AUTHS = [(auth, "bad auth") for auth in ('"7"', "[7]", "true", '"\\ud800"')]
+BAD_AUTHS += [(f'{{"serverOffset":{offset}}}', "bad offset") for offset in BAD_OFFSETS.split()]
 
 
-@pytest.mark.parametrize("offset", BAD_OFFSETS.split())
-async def test_bad_offset_is_refused_by_name(served, offset, caplog):
-    """Also those that only Python's JSON reads. The client hears which error, and why."""
-    async with wired(served.url) as bob:
-        await bob.ws.send_str(f'40{{"serverOffset":{offset}}}')
-        answer = await bob.packet()
-        assert answer.startswith("44")
-        assert json.loads(answer[2:])["data"]["error"] == "bad offset"
-    assert await alive(served) == [1]
-    assert caplog.records == []
-
-
-@pytest.mark.parametrize("auth", ['"7"', "[7]", "true", '"\\ud800"'])
-async def test_auth_that_is_no_object_is_refused_by_name(served, auth, caplog):
-    """The tutorial's handler raises, and leaves the client without an answer."""
+@pytest.mark.parametrize(("auth", "error"), BAD_AUTHS)
+async def test_bad_auth_is_refused_by_name(served, auth, error, caplog):
+    """Also numbers that only Python's JSON reads: the client hears of it, and is not left alone."""
     async with wired(served.url) as bob:
         await bob.ws.send_str(f"40{auth}")
         answer = await bob.packet()
         assert answer.startswith("44")
-        assert json.loads(answer[2:])["data"]["error"] == "bad auth"
+        assert json.loads(answer[2:])["data"]["error"] == error
     assert await alive(served) == [1]
     assert caplog.records == []
 
