@@ -23,9 +23,10 @@ from socketio.packet import Packet as SocketPacket
 from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, Message
 
-PAGE = 200
-"""Messages that are read and handed over at a time."""
-HIGH_WATER = 400
+PAGE = 50
+"""Messages that are read and handed over at a time. More of them are hardly quicker, and a reader
+that has stopped holds a page and a full queue of them, each of up to 120 kB."""
+HIGH_WATER = 50
 """Packets that may wait in the queue of one connection before its reader is waited for."""
 NEWEST = 2000
 """Messages kept in memory, encoded, so that those who are nearly up to date cost no query."""
