@@ -16,7 +16,7 @@ import socketio
 from aiohttp import hdrs, web
 from engineio.packet import packet_names as engine_packet_names
 from engineio.payload import Payload
-from socketio.packet import BINARY_EVENT, CONNECT_ERROR, EVENT, Packet, packet_names
+from socketio.packet import BINARY_EVENT, CONNECT, CONNECT_ERROR, EVENT, Packet, packet_names
 
 SIO = web.AppKey("sio", socketio.AsyncServer)
 TRANSPORTS = web.AppKey("transports", set[asyncio.Transport])
@@ -76,9 +76,23 @@ async def _receive(
     try:
         if not data:
             raise Unreadable("an empty packet")
+        if _connects_again(sio, eio_sid, data):
+            raise Unreadable("a CONNECT of a client that is connected, or about to be")
         await receive(eio_sid, data)
     except Unreadable:
         await _end(sio, eio_sid)
+
+
+def _connects_again(sio: socketio.AsyncServer, eio_sid: str, data: Any) -> bool:
+    """Whether a packet is a second CONNECT.
+
+    The official client sends one if `connect()` is called while it connects, and would listen no
+    more, silently, if it got the refusal that Socket.IO here has for it.
+    """
+    if data[0] != str(CONNECT):
+        return False
+    namespace = StrictPacket(encoded_packet=data).namespace or "/"
+    return sio.manager.sid_from_eio_sid(eio_sid, namespace) is not None
 
 
 async def _end(sio: socketio.AsyncServer, eio_sid: str | None) -> None:

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 import socketio
 from aiohttp import web
-from support import turns, wired
+from support import Hold, serving, turns, wired
 
 from chatlab.client import ChatClient
 from chatlab.network import Link
@@ -152,6 +152,33 @@ async def test_stopping_server_hangs_up(served, transports):
     while served.runner.app[TRANSPORTS]:
         await turns()
     await bob.close()
+
+
+async def test_second_connect_ends_the_connection(served):
+    """As at the official server: refused, the official client would be deaf and not know it."""
+    async with wired(served.url) as wire:
+        assert (await wire.connect()).startswith("40")
+        await wire.ws.send_str("40")
+        assert await wire.packet() == "1"  # closed
+
+
+async def test_second_connect_while_the_first_is_handled_ends_the_connection(tmp_path):
+    """The same, if the server is still thinking about the first."""
+    thinks = Hold()
+
+    def thoughtful(sio, log):
+        @sio.event
+        async def connect(sid, environ, auth):
+            await thinks.here()
+
+    async with serving(tmp_path / "chat.db", thoughtful) as served, wired(served.url) as wire:
+        await wire.ws.send_str("40")
+        await wire.ws.send_str("40")
+        await thinks.reached.wait()
+        thinks.released.set()
+        while (packet := await wire.packet()).startswith("40"):  # the answer to the first
+            pass
+        assert packet == "1"
 
 
 async def test_repeated_poll_ends_the_connection(served):
