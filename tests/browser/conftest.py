@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
+from support import missing
 from tabs import Tab
 
 from chatlab.server import BROWSER_CLIENT
@@ -72,11 +73,6 @@ class Process:
     def stop(self):
         self.process.terminate()
         self.process.wait(PATIENCE / 1000)
-
-
-def missing(what):
-    """Skip the test, or fail it where nothing may be skipped."""
-    (pytest.fail if os.environ.get("CHATLAB_REQUIRE_BROWSER") == "1" else pytest.skip)(what)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,149 @@
+"""Tabs with the official JavaScript client, to be used like chatlab.client.ChatClient."""
+
+import asyncio
+import itertools
+import json
+from pathlib import Path
+
+from chatlab.client import PATIENCE
+from chatlab.messages import Message
+
+TABS = Path(__file__).with_name("tabs.mjs")
+
+
+class Node:
+    """The node process in which all tabs live. Enter it to start it."""
+
+    async def __aenter__(self):
+        self.tabs = {}
+        self.process = await asyncio.create_subprocess_exec(
+            "node", TABS, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        self.listening = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(self, *exc_info):
+        self.process.stdin.close()  # its end ends the process
+        await self.listening
+        await self.process.wait()
+
+    def tell(self, **command):
+        """Give a command to a tab."""
+        self.process.stdin.write(json.dumps(command).encode() + b"\n")
+
+    async def _listen(self):
+        async for line in self.process.stdout:
+            said = json.loads(line)
+            self.tabs[said.pop("tab")].hear(**said)
+
+
+class NodeTab:
+    """A tab of the chat page. What it does and records is what ChatClient does and records."""
+
+    def __init__(self, node, url, name, *, record, transports):
+        self.node, self.url, self.name, self.transports = node, url, name, transports
+        self.record = record
+        self.page, self.loading = 0, ""
+        self.connected, self.ended = False, True
+        self.shown = []
+        self.answers, self.ids = {}, itertools.count()
+        self.waiting = set()
+        node.tabs[name] = self
+
+    async def open(self):
+        await self.load("join")
+        return self
+
+    async def reload(self):
+        await self.load("reload")
+
+    async def load(self, kind):
+        """Load the page anew; what the old one still says is ignored."""
+        self.fail()
+        self.page, self.loading, self.shown, self.connected = self.page + 1, kind, [], False
+        self.tell("load", page=self.page, url=self.url, transports=self.transports)
+        await self.comes_back()
+
+    async def send(self, text):
+        if not self.connected:
+            raise ConnectionError("nothing is sent")
+        self.record("send", self.name, text)
+        number, answer = next(self.ids), asyncio.get_running_loop().create_future()
+        self.answers[number] = answer, text
+        self.tell("send", id=number, text=text)
+        await answer
+
+    async def drop(self):
+        self.tell("drop")
+        await self.until(lambda: not self.connected)
+
+    async def reconnect(self):
+        if not self.connected:
+            self.tell("reconnect")
+            await self.comes_back()
+
+    async def close(self):
+        self.record("close", self.name)
+        self.page += 1
+        self.fail()
+        self.tell("close")
+
+    async def comes_back(self):
+        try:
+            await self.until(lambda: self.connected)
+        except TimeoutError:
+            raise ConnectionError(f"{self.name} does not connect") from None
+
+    async def until(self, condition):
+        """Wait until a condition about this tab holds. Raises TimeoutError after PATIENCE."""
+        self.waiting.add(changed := asyncio.Event())  # each has its own: nobody misses a change
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not condition():
+                    changed.clear()
+                    await changed.wait()
+        finally:
+            self.waiting.discard(changed)
+
+    def tell(self, do, **command):
+        self.node.tell(tab=self.name, do=do, **command)
+
+    def fail(self):
+        """Raise ConnectionError in everybody who waits for an answer."""
+        for answer, _ in self.answers.values():
+            answer.set_exception(ConnectionError(f"{self.name} left before the answer"))
+        self.answers.clear()
+
+    def hear(self, page, event, **said):
+        """Take what the page says."""
+        if page != self.page:
+            return
+        getattr(self, f"on_{event}")(**said)
+        for changed in self.waiting:
+            changed.set()
+
+    def on_auth(self):
+        self.record(self.loading, self.name)
+
+    def on_connect(self):
+        self.connected, self.loading = True, "reconnect"
+
+    def on_disconnect(self):
+        if self.connected:
+            self.record("drop", self.name)
+        self.connected = False
+
+    def on_refuse(self, reason):
+        """The server cannot be reached now: the client tries again by itself."""
+
+    def on_show(self, text, offset=None):
+        self.shown.append(Message(offset, text))
+        self.record("show", self.name, text, offset)
+
+    def on_answer(self, id, answer=None):
+        waiting, text = self.answers.pop(id)
+        if answer is None:
+            waiting.set_exception(ConnectionError(f"{self.name} got no answer"))
+        else:
+            self.record("acknowledge", self.name, text, answer)
+            waiting.set_result(answer)

@@ -1,0 +1,80 @@
+// Many tabs of the chat page in one process: its script without its HTML, with the official client.
+// One command a line comes in, {"tab", "do", ...}, and one event a line goes out, {"tab", "event",
+// ...}. `page` counts the loads of a tab's page: what a page says after it was left is ignored.
+
+import { createInterface } from "node:readline";
+import { io } from "socket.io-client";
+
+const ANSWER_WITHIN = 10_000; // milliseconds
+const RETRIES = { reconnectionDelay: 20, reconnectionDelayMax: 1000, randomizationFactor: 0 };
+
+const tabs = new Map();
+
+class Tab {
+  constructor({ tab, page, url, transports }) {
+    this.say = (event, more) => console.log(JSON.stringify({ tab, page, event, ...more }));
+    this.offset = 0;
+    this.socket = io(url, { ...RETRIES, transports, forceNew: true, auth: this.auth.bind(this) });
+    this.socket.on("chat message", this.show.bind(this));
+    this.socket.on("connect", () => this.say("connect"));
+    this.socket.on("disconnect", () => this.say("disconnect"));
+    this.socket.on("connect_error", (error) => this.say("refuse", { reason: error.message }));
+  }
+
+  auth(connect) { // asked when the transport is up, just before CONNECT
+    this.say("auth");
+    connect({ serverOffset: this.offset });
+  }
+
+  show(text, offset) {
+    if (offset !== undefined) this.offset = offset;
+    this.say("show", { text, offset });
+  }
+
+  send({ id, text }) {
+    if (!this.socket.connected) return this.say("answer", { id });
+    this.socket.timeout(ANSWER_WITHIN).emit("chat message", text, (error, answer) => {
+      this.say("answer", error ? { id } : { id, answer });
+    });
+  }
+
+  // Break the line and stay offline, as the button of the page does.
+  drop() {
+    this.socket.io.reconnection(false);
+    if (this.socket.connected) this.socket.io.engine.close();
+    else {
+      this.socket.disconnect();
+      this.say("disconnect");
+    }
+  }
+
+  reconnect() {
+    this.socket.io.reconnection(true);
+    this.socket.connect();
+  }
+
+  // Be gone, without a goodbye of Socket.IO's.
+  leave() {
+    this.socket.off();
+    this.socket.io.reconnection(false);
+    if (this.socket.connected) this.socket.io.engine.close();
+    else this.socket.disconnect();
+  }
+}
+
+const commands = {
+  load(command) {
+    tabs.get(command.tab)?.leave();
+    tabs.set(command.tab, new Tab(command));
+  },
+  send: (command) => tabs.get(command.tab).send(command),
+  drop: (command) => tabs.get(command.tab).drop(),
+  reconnect: (command) => tabs.get(command.tab).reconnect(),
+  close: (command) => tabs.get(command.tab)?.leave(),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line);
+  commands[command.do](command);
+}
+process.exit();
