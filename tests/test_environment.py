@@ -1,5 +1,6 @@
 """The files that describe the environment agree, and hold nothing of one machine alone."""
 
+import json
 import re
 import subprocess
 import tomllib
@@ -104,3 +105,13 @@ def test_line_of_one_machine_is_found(line):
 def test_line_of_every_machine_is_not_found(line):
     """The control of the control: what may be written is not."""
     assert not OF_ONE_MACHINE.search(line)
+
+
+def test_every_copy_of_the_official_client_has_the_same_version():
+    """The page's, that of its CDN, and the one that the soak runs in Node.js."""
+    package = json.loads((ROOT / "tests" / "soak" / "package.json").read_text())
+    version = package["dependencies"]["socket.io-client"]
+    fetched = (ROOT / ".ci" / "fetch_client.py").read_text()
+    page = (ROOT / "chatlab" / "page" / "page.js").read_text()
+    assert re.search(r"socket\.io-client@([\d.]+)", fetched)[1] == version
+    assert re.search(r"cdn\.socket\.io/([\d.]+)/", page)[1] == version
