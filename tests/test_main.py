@@ -19,14 +19,17 @@ import chatlab
 from chatlab.client import ChatClient
 
 PATIENCE = 20
+MORTAL = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+"""Begins a command that may not, even as root, open every file."""
 READY = re.compile(r"The chat is on (http://localhost:\d+) \(Ctrl-C stops it\)\n")
 
 
 @contextlib.contextmanager
 def program(folder, *options):
-    """Run `python -m chatlab` in a folder."""
+    """Run `python -m chatlab` in a folder; where we are root, without the right to every file."""
+    prefix = MORTAL if os.geteuid() == 0 and shutil.which(MORTAL[0]) else []
     with subprocess.Popen(
-        [sys.executable, "-m", "chatlab", *map(str, options)],
+        [*prefix, sys.executable, "-m", "chatlab", *map(str, options)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -138,8 +141,6 @@ def unreadable(path):
     """A file that we may not open."""
     path.touch()
     path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("root may read every file")
 
 
 def folder(path):
