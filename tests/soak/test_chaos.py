@@ -26,7 +26,7 @@ CLIENTS, KILLS = 20, 3
 MESSAGES = int(os.environ.get("CHATLAB_MESSAGES", "400"))
 """That each of them sends, on average."""
 SENDS = 0.97
-IN_FLIGHT = min(100, MESSAGES)
+IN_FLIGHT = min(100, MESSAGES // 2)
 """Messages that wait for their acknowledgements at a time; a server that is killed loses those."""
 NAMES = [f"tab{number:02}" for number in range(CLIENTS)]
 SEEDS = range(int(os.environ.get("CHATLAB_SEEDS", "1")))
