@@ -22,7 +22,8 @@ def main() -> None:
     try:
         asyncio.run(_serve(options))
     except OSError as error:
-        _, _, reason = str(error.strerror or error).rpartition(": ")  # asyncio says where, again
+        # asyncio says where once more, and newer ones say the number.
+        reason = str(error.strerror or error).rpartition(": ")[-1].rpartition("] ")[-1]
         sys.exit(f"Cannot serve on {options.host}, port {options.port}: {reason}.")
     except sqlite3.Error as error:
         sys.exit(f"Cannot serve: {error}.")

@@ -9,7 +9,6 @@ other, and nothing to join. It knows Socket.IO and the log, and nothing of what 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from bisect import bisect_right
 from operator import itemgetter
 from typing import Any
@@ -72,10 +71,10 @@ class Delivery:
             return
         try:
             await self._follow(socket.queue, cursor)
-        except sqlite3.Error as error:
+        except Exception:
             self._streams.pop(sid, None)
             await self._sio.disconnect(sid)  # better told plainly than left waiting for ever
-            raise error
+            raise
 
     async def _follow(self, queue: asyncio.Queue[EnginePacket], cursor: int) -> None:
         """Send page after page to a connection's queue, for ever."""

@@ -318,7 +318,10 @@ async def test_connection_gone_before_its_stream_begins_leaves_nothing(served):
     assert delivery._streams == {}
 
 
-async def test_log_that_cannot_be_read_ends_the_connection_plainly(tmp_path):
+@pytest.mark.parametrize(
+    "error", [sqlite3.OperationalError("no disk"), TypeError("a bug")], ids=str
+)
+async def test_log_that_cannot_be_read_ends_the_connection_plainly(tmp_path, error):
     """The client is told that the server disconnects it, and the error is not swallowed."""
     await filled(tmp_path / "chat.db", 3)
     errors = []
@@ -326,14 +329,14 @@ async def test_log_that_cannot_be_read_ends_the_connection_plainly(tmp_path):
     async with serving(tmp_path / "chat.db") as server, wired(server.url) as bob:
 
         async def broken(*arguments):
-            raise sqlite3.OperationalError("disk I/O error")
+            raise error
 
         server.log.after = broken
         await bob.connect()
         assert await bob.packet() == "41"
         await turns()
         assert delivery_of(server)._streams == {}
-    assert [str(context["exception"]) for context in errors] == ["disk I/O error"]
+    assert [context["exception"] for context in errors] == [error]
 
 
 async def test_message_is_encoded_once_for_all(served, monkeypatch):

@@ -8,11 +8,10 @@ import contextlib
 import os
 from functools import partial
 
-import cloudpickle
 import pytest
 import socketio
-import support
 from node import Node, NodeTab
+from support import tutorial
 
 from chatlab.background import BackgroundServer
 from chatlab.checker import check
@@ -33,7 +32,6 @@ SEEDS = range(int(os.environ.get("CHATLAB_SEEDS", "1")))
 HEARTBEAT = {"ping_interval": 2, "ping_timeout": 2}
 
 pytestmark = pytest.mark.timeout(600)
-cloudpickle.register_pickle_by_value(support)  # the server's process knows no tests
 
 
 class Chaos:
@@ -154,7 +152,7 @@ async def test_official_clients_get_everything_once_in_order(
 
 async def test_tutorial_server_does_not_stand_the_same_day(tmp_path):
     """The control: the same seed, and the verdict is invalid."""
-    chaos = Chaos(tmp_path / "chat.db", support.tutorial, partial(python_tab, ("websocket",)))
+    chaos = Chaos(tmp_path / "chat.db", tutorial, partial(python_tab, ("websocket",)))
     verdict, stored = await chaos.run(SEEDS[0])
     assert verdict.outcome == "invalid"
     assert stored
