@@ -235,7 +235,7 @@ class Lab:
         numbers, sending = count(1), set[asyncio.Task[None]]()
         for mishap in day:
             if mishap.kind == "send":
-                await self._try(mishap.who, "reconnect")
+                await self._back(mishap.who)
                 sending.add(asyncio.create_task(self._try(mishap.who, "send", next(numbers))))
                 await asyncio.sleep(0)
             else:
@@ -244,7 +244,7 @@ class Lab:
                 _, sending = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
         for name, link in self.links.items():
             link.thaw()
-            await self._try(name, "reconnect")
+            await self._back(name)
         await asyncio.gather(*sending)
 
     async def _suffer(self, mishap: Mishap) -> None:
@@ -257,6 +257,10 @@ class Lab:
             getattr(self.links[mishap.who], mishap.kind)()
         else:
             await self._try(mishap.who, mishap.kind)
+
+    async def _back(self, name: str) -> None:
+        if not self.clients[name].connected:
+            await self._try(name, "reconnect")
 
     async def _try(self, name: str, kind: str, number: int = 0) -> None:
         """Let a tab do something that may fail on a bad network."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from chatlab.client import PATIENCE
-from chatlab.messages import Message
+from chatlab.messages import CHAT_MESSAGE, Message
 
 TABS = Path(__file__).with_name("tabs.mjs")
 
@@ -40,15 +40,21 @@ class Node:
 class NodeTab:
     """A tab of the chat page. What it does and records is what ChatClient does and records."""
 
-    def __init__(self, node, url, name, *, record, transports):
+    opening = False
+
+    def __init__(self, url, name, *, record, node, transports):
         self.node, self.url, self.name, self.transports = node, url, name, transports
         self.record = record
         self.page, self.loading = 0, ""
-        self.connected, self.ended = False, True
+        self.connected, self.away = False, True
         self.shown = []
         self.answers, self.ids = {}, itertools.count()
         self.waiting = set()
         node.tabs[name] = self
+
+    @property
+    def returning(self):
+        return not (self.connected or self.away)
 
     async def open(self):
         await self.load("join")
@@ -59,21 +65,30 @@ class NodeTab:
 
     async def load(self, kind):
         """Load the page anew; what the old one still says is ignored."""
-        self.fail()
+        self.fail(ConnectionError(f"{self.name} left before the answer"))
         self.page, self.loading, self.shown, self.connected = self.page + 1, kind, [], False
         self.tell("load", page=self.page, url=self.url, transports=self.transports)
         await self.comes_back()
 
     async def send(self, text):
+        self.check_connected()
+        self.record("send", self.name, text)
+        offset = await self.call(CHAT_MESSAGE, text)
+        self.record("acknowledge", self.name, text, offset)
+
+    async def call(self, event, *values):
+        self.check_connected()
+        number, answer = next(self.ids), asyncio.get_running_loop().create_future()
+        self.answers[number] = answer
+        self.tell("call", id=number, event=event, values=values)
+        return await answer
+
+    def check_connected(self):
         if not self.connected:
             raise ConnectionError("nothing is sent")
-        self.record("send", self.name, text)
-        number, answer = next(self.ids), asyncio.get_running_loop().create_future()
-        self.answers[number] = answer, text
-        self.tell("send", id=number, text=text)
-        await answer
 
     async def drop(self):
+        self.away = True
         self.tell("drop")
         await self.until(lambda: not self.connected)
 
@@ -84,17 +99,18 @@ class NodeTab:
 
     async def close(self):
         self.record("close", self.name)
-        self.page += 1
-        self.fail()
+        self.page, self.away = self.page + 1, True
+        self.fail(ConnectionError(f"{self.name} left before the answer"))
         self.tell("close")
 
     async def comes_back(self):
+        self.away = False
         try:
             await self.until(lambda: self.connected)
         except TimeoutError:
             raise ConnectionError(f"{self.name} does not connect") from None
 
-    async def until(self, condition):
+    async def until(self, condition, wish=""):
         """Wait until a condition about this tab holds. Raises TimeoutError after PATIENCE."""
         self.waiting.add(changed := asyncio.Event())  # each has its own: nobody misses a change
         try:
@@ -108,11 +124,12 @@ class NodeTab:
     def tell(self, do, **command):
         self.node.tell(tab=self.name, do=do, **command)
 
-    def fail(self):
-        """Raise ConnectionError in everybody who waits for an answer."""
-        for answer, _ in self.answers.values():
-            answer.set_exception(ConnectionError(f"{self.name} left before the answer"))
-        self.answers.clear()
+    def fail(self, error):
+        """Raise an error in everybody who waits for an answer; return whether anybody does."""
+        answers, self.answers = self.answers, {}
+        for answer in answers.values():
+            answer.set_exception(error)
+        return bool(answers)
 
     def hear(self, page, event, **said):
         """Take what the page says."""
@@ -140,10 +157,10 @@ class NodeTab:
         self.shown.append(Message(offset, text))
         self.record("show", self.name, text, offset)
 
-    def on_answer(self, id, answer=None):
-        waiting, text = self.answers.pop(id)
-        if answer is None:
+    def on_answer(self, id, values):
+        if waiting := self.answers.pop(id, None):
+            waiting.set_result(next(iter(values), None))
+
+    def on_no_answer(self, id):
+        if waiting := self.answers.pop(id, None):
             waiting.set_exception(ConnectionError(f"{self.name} got no answer"))
-        else:
-            self.record("acknowledge", self.name, text, answer)
-            waiting.set_result(answer)

@@ -31,10 +31,10 @@ class Tab {
     this.say("show", { text, offset });
   }
 
-  send({ id, text }) {
-    if (!this.socket.connected) return this.say("answer", { id });
-    this.socket.timeout(ANSWER_WITHIN).emit("chat message", text, (error, answer) => {
-      this.say("answer", error ? { id } : { id, answer });
+  call({ id, event, values }) {
+    if (!this.socket.connected) return this.say("no_answer", { id });
+    this.socket.timeout(ANSWER_WITHIN).emit(event, ...values, (error, ...answers) => {
+      error ? this.say("no_answer", { id }) : this.say("answer", { id, values: answers });
     });
   }
 
@@ -67,7 +67,7 @@ const commands = {
     tabs.get(command.tab)?.leave();
     tabs.set(command.tab, new Tab(command));
   },
-  send: (command) => tabs.get(command.tab).send(command),
+  call: (command) => tabs.get(command.tab).call(command),
   drop: (command) => tabs.get(command.tab).drop(),
   reconnect: (command) => tabs.get(command.tab).reconnect(),
   close: (command) => tabs.get(command.tab)?.leave(),
