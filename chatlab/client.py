@@ -11,10 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
-import aiohttp
-import socketio
-from socketio.exceptions import ConnectionError as SocketIOConnectionError
-
+from chatlab.line import Line, settle
 from chatlab.messages import CHAT_MESSAGE, Message, Refused
 
 PATIENCE = 10.0
@@ -40,8 +37,9 @@ class ChatClient:
     ) -> None:
         self.url, self.name, self.transports = url, name, list(transports)
         self._record = record
-        self._sio: _Line | None = None
+        self._sio: Line | None = None
         self._returning: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._unanswered: set[asyncio.Future[Any]] = set()
         self._changed = asyncio.Event()
         self.heard: dict[str, Any] = {}
@@ -157,7 +155,7 @@ class ChatClient:
         self._record("show", self.name, message.text, message.offset)
         self._changed.set()
 
-    def _received(self, sio: _Line, text: str, offset: int | None = None) -> None:
+    def _received(self, sio: Line, text: str, offset: int | None = None) -> None:
         if sio is self._sio:  # and not a late packet of a connection that was given up
             self.show(Message(offset, text))
 
@@ -174,7 +172,7 @@ class ChatClient:
         self._check_connected()
         with self._awaited() as answer:
             await self._sio.emit(
-                event, arguments, callback=lambda *values: _settle(answer, (*values, None)[0])
+                event, arguments, callback=lambda *values: settle(answer, (*values, None)[0])
             )
             try:
                 return await asyncio.wait_for(answer, PATIENCE)
@@ -190,7 +188,7 @@ class ChatClient:
         """
         waiting = [answer for answer in self._unanswered if not answer.done()]
         for answer in waiting:
-            _settle(answer, error)
+            settle(answer, error)
         return bool(waiting) and not self.returning
 
     def _check_connected(self) -> None:
@@ -218,9 +216,9 @@ class ChatClient:
             return {"serverOffset": self.offset}
 
         with self._awaited() as accepted:
-            self._sio = sio = _Line(accepted, self._lost)
-            self._listen(sio, accepted)
-            opening = asyncio.create_task(sio.open(self.url, auth, self.transports))
+            self._sio = sio = Line(accepted, self._lost)
+            self._listen(sio)
+            sio.open(self.url, auth, self.transports)
             try:
                 async with asyncio.timeout(PATIENCE):
                     await accepted
@@ -233,25 +231,18 @@ class ChatClient:
                         f"no answer from the server for {PATIENCE:.0f} s"
                     ) from None
                 raise
-            finally:
-                await opening  # never cancelled: it would leave its socket behind
-                if sio is not self._sio:  # given up, perhaps before there was a socket to close
-                    await sio.hang_up()
         self._changed.set()
 
-    def _listen(self, sio: _Line, accepted: asyncio.Future[None]) -> None:
+    def _listen(self, sio: Line) -> None:
         """Register what the page's script does with what comes over a connection."""
         sio.on(CHAT_MESSAGE, partial(self._received, sio))
         sio.on("*", self._overheard)
-        sio.on("connect", lambda: _settle(accepted, None))
-        sio.on("connect_error", lambda error: _settle(accepted, _explained(error)))
-        sio.on("disconnect", lambda reason: self._lost(sio))
 
-    def _lost(self, sio: _Line) -> None:
+    def _lost(self, sio: Line) -> None:
         """Notice that the connection is gone, though nobody asked for it: come back."""
         if sio is not self._sio:
             return
-        self._sio = None
+        self._let_go()
         self._record("drop", self.name)
         self.fail(ConnectionError(f"{self.name} lost the connection before the answer"))
         self._returning = asyncio.create_task(self._come_back())
@@ -285,88 +276,14 @@ class ChatClient:
             with suppress(asyncio.CancelledError):
                 await self._returning
             self._returning = None
-        sio, self._sio = self._sio, None
+        self._let_go()
         self.fail(ConnectionError(f"{self.name} hung up before the answer"))
-        if sio is not None:
-            await sio.hang_up()
+        if self._closing:
+            await asyncio.wait(self._closing)  # it goes on if we are cancelled: the next one waits
 
-
-class _Line(socketio.AsyncClient):
-    """One connection, which tells of its end, whatever it is, and leaves nothing open.
-
-    Its end is the end of Engine.IO's reader. Engine.IO says nothing if that comes before CONNECT is
-    answered, or in the middle of an answer to a poll.
-    """
-
-    def __init__(self, accepted: asyncio.Future[None], lost: Callable[[_Line], None]) -> None:
-        super().__init__(reconnection=False, handle_sigint=False)
-        self._accepted, self._lost = accepted, lost
-        self._sockets: list[aiohttp.ClientWebSocketResponse] = []
-        self.eio.http = self._session = aiohttp.ClientSession(ws_response_class=self._socket)
-        self._closing: asyncio.Task[None] | None = None
-
-    def _socket(self, *args: Any, **options: Any) -> aiohttp.ClientWebSocketResponse:
-        """Make a WebSocket, and remember it: Engine.IO does not close it at every kind of end."""
-        self._sockets.append(aiohttp.ClientWebSocketResponse(*args, **options))
-        return self._sockets[-1]
-
-    async def open(self, url: str, auth: Callable[[], Any], transports: list[str]) -> None:
-        """Open the transport. That it cannot be opened is told through `accepted`, as a refusal."""
-        if self._accepted.done():  # given up before it began
-            return
-        try:
-            await self.connect(url, auth=auth, transports=transports, wait=False)
-        except (SocketIOConnectionError, aiohttp.ClientError, TimeoutError) as error:
-            await self.hang_up()
-            _settle(self._accepted, _explained(error))
-        else:
-            self.eio.read_loop_task.add_done_callback(self._ended)
-
-    def _ended(self, reader: asyncio.Task[None]) -> None:
-        if not reader.cancelled():
-            reader.exception()  # how the connection broke: no more than any other loss
-        self._closing = self._closing or asyncio.create_task(self._close())
-        if not self._accepted.done():
-            lost = ConnectionError("the connection was lost before the server answered")
-            _settle(self._accepted, lost)
-        elif not self._accepted.cancelled() and self._accepted.exception() is None:
-            self._lost(self)
-
-    async def hang_up(self) -> None:
-        """Close the TCP connection, if there is one, and wait until its tasks have ended."""
-        closing, self._closing = self._closing, asyncio.create_task(self._close())
-        await asyncio.wait(filter(None, (closing, self._closing)))  # both go on if we are cancelled
-
-    async def _close(self) -> None:
-        # Cancelled first: on polling they would make their next request with another session.
-        await _cancelled(self.eio.read_loop_task, self.eio.write_loop_task)
-        for session in filter(None, (self._session, self.eio.http)):
-            await session.close()
-        for socket in self._sockets:
-            await socket.close()
-        await self.eio.disconnect(abort=True)  # there is nobody to tell any more: it tidies up
-
-
-async def _cancelled(*tasks: asyncio.Task[None] | None) -> None:
-    """Cancel tasks until they have ended: Python 3.11's `wait_for` may swallow a cancellation."""
-    while running := [task for task in tasks if task is not None and not task.done()]:
-        for task in running:
-            task.cancel()
-        await asyncio.sleep(0)
-
-
-def _settle(answer: asyncio.Future[Any], outcome: Any) -> None:
-    """Answer with a value or an error, unless nobody waits any more."""
-    if answer.done():
-        return
-    if isinstance(outcome, BaseException):
-        answer.set_exception(outcome)
-    else:
-        answer.set_result(outcome)
-
-
-def _explained(error: Any) -> ConnectionError:
-    """Turn what Socket.IO says about a failed connection into an exception."""
-    if isinstance(error, dict):
-        return ConnectionRefusedError(f"the server refused the connection: {error['message']}")
-    return ConnectionError(f"the server cannot be reached: {error}")
+    def _let_go(self) -> None:
+        """Close what is left of the connection, in a task of its own."""
+        if self._sio is not None:
+            self._closing.add(closing := asyncio.create_task(self._sio.close()))
+            closing.add_done_callback(self._closing.discard)
+            self._sio = None

@@ -378,6 +378,19 @@ async def test_connection_lost_before_it_is_accepted_is_an_error(tmp_path, trans
     assert [event.kind for event in history] == ["join", "drop"]
 
 
+@pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
+async def test_drop_that_is_interrupted_is_finished_by_the_next(tab, transports):
+    """Whoever hangs up is interrupted at once: the connection ends all the same."""
+    bob = await tab("bob", transports=transports)
+    session = bob._sio.eio.http
+    interrupted = asyncio.create_task(bob.drop())
+    await asyncio.sleep(0)
+    interrupted.cancel()
+    await asyncio.wait([interrupted])
+    await bob.close()
+    assert session.closed
+
+
 async def test_error_given_to_a_waiting_tab_is_raised_there(tab, tutorial):
     """`fail` says whether a caller hears the error: one that waits for an answer, or nobody."""
     tutorial.may_answer.clear()
