@@ -420,7 +420,7 @@ async def test_many_restarts_leave_nothing_behind(tmp_path, process, times):
         await all_are(tabs, connected=False)
     await asyncio.gather(*(tab.close() for tab in tabs))
     async with asyncio.timeout(PATIENCE):  # the loop has to go round for a socket to be closed
-        while (threads(), files(), asyncio.all_tasks()) != before:
+        while (threads(), files(), asyncio.all_tasks()) != before:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
     assert all(loop.is_closed() and not asyncio.all_tasks(loop) for loop in loops)
 
