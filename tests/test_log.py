@@ -135,6 +135,22 @@ async def test_locked_database_is_an_error_and_the_log_goes_on(path, monkeypatch
     assert rows(path) == [(1, None, "b")]
 
 
+async def test_full_disk_is_an_error_and_the_log_goes_on(path):
+    """Nobody hears of what was not stored; when there is room again, no offset is missing."""
+    announced = []
+    async with MessageLog(path, on_commit=announced.extend) as log:
+        await log.append("before")
+        [(pages,)] = await log._writer.execute_fetchall("PRAGMA page_count")
+        await log._writer.execute_fetchall(f"PRAGMA max_page_count = {pages}")
+        outcomes = await asyncio.gather(
+            *(log.append("x" * 9000) for _ in range(3)), return_exceptions=True
+        )
+        assert [str(error) for error in outcomes] == ["database or disk is full"] * 3
+        await log._writer.execute_fetchall("PRAGMA max_page_count = 1000000")
+        assert await log.append("after") == 2
+        assert announced == await log.after(0) == [Message(1, "before"), Message(2, "after")]
+
+
 async def test_bad_text_is_refused_before_it_is_stored(path):
     """Validation is here, where a message enters the log."""
     async with MessageLog(path) as log:
