@@ -9,22 +9,21 @@ other, and nothing to join. It knows Socket.IO and the log, and nothing of what 
 from __future__ import annotations
 
 import asyncio
+import json
 from bisect import bisect_right
 from operator import itemgetter
-from typing import Any
 
 import socketio
 from engineio.packet import MESSAGE
 from engineio.packet import Packet as EnginePacket
 from socketio.packet import EVENT
-from socketio.packet import Packet as SocketPacket
 
 from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, Message
 
 PAGE = 50
 """Messages that are read and handed over at a time. More of them are hardly quicker, and a reader
-that has stopped holds a page and a full queue of them, each of up to 120 kB."""
+that has stopped holds a page and a full queue of them, each of up to 40 kB."""
 HIGH_WATER = 50
 """Packets that may wait in the queue of one connection before its reader is waited for."""
 NEWEST = 2000
@@ -105,6 +104,7 @@ class Delivery:
 
 
 def _numbered(message: Message) -> Numbered:
-    arguments: list[Any] = [CHAT_MESSAGE, message.text, message.offset]
-    event = SocketPacket(EVENT, data=arguments, namespace="/", binary=False)
-    return message.offset, EnginePacket(MESSAGE, event.encode())
+    arguments = [CHAT_MESSAGE, message.text, message.offset]
+    # What is not ASCII stays as it is: escaped, an emoji would take three times the room.
+    event = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+    return message.offset, EnginePacket(MESSAGE, f"{EVENT}{event}")

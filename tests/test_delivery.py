@@ -358,3 +358,13 @@ async def test_message_is_encoded_once_for_all(served, monkeypatch):
     packets = [item for item in handed if item and '"one"' in str(item.data)]
     assert len(packets) == 2
     assert packets[0] is packets[1]
+
+
+@pytest.mark.parametrize("transports", [("websocket",), ("polling",)], ids="+".join)
+async def test_text_of_any_kind_arrives_as_it_was_sent(served, transports):
+    """Quotes, separators of packets and of lines, what needs two code units, what is invisible."""
+    text = "\"'\\ \x1e \x00 \u2028 \U0001f600 \u200d é"
+    bob = await ChatClient(served.url, "bob", transports=transports).open()
+    await bob.send(text)
+    assert await bob.sees(1) == [text]
+    await bob.close()
