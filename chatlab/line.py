@@ -52,16 +52,20 @@ class Line(socketio.AsyncClient):
         except Exception as error:  # aiohttp has many for a line that breaks, AssertionError too
             settle(self._accepted, _explained(error))
         else:
-            self.eio.read_loop_task.add_done_callback(self._ended)
+            for loop in (self.eio.read_loop_task, self.eio.write_loop_task):
+                if loop is None:  # Engine.IO forgets a writer that has ended
+                    self._ended()
+                else:
+                    loop.add_done_callback(self._ended)
 
-    def _ended(self, reader: asyncio.Task[None]) -> None:
-        """Take the end of Engine.IO's reader for the end of the connection.
+    def _ended(self, loop: asyncio.Task[None] | None = None) -> None:
+        """Take the end of Engine.IO's reader or writer for the end of the connection.
 
         Engine.IO says nothing if it comes before CONNECT is answered, or in the middle of an answer
-        to a poll.
+        to a poll; and a reader goes on polling when nothing can be sent any more.
         """
-        if not reader.cancelled():
-            reader.exception()  # how the connection broke: no more than any other loss
+        if loop is not None and not loop.cancelled():
+            loop.exception()  # how the connection broke: no more than any other loss
         if not self._accepted.done():
             lost = ConnectionError("the connection was lost before the server answered")
             settle(self._accepted, lost)

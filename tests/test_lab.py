@@ -104,6 +104,8 @@ def nothing_left():
     left = [*chatlab.lab._OPEN, *background._LIVE]
     background._stop_all()
     assert left == []
+    for thread in set(threading.enumerate()) - before:
+        thread.join(chatlab.client.PATIENCE)  # a database is closed a moment before its thread ends
     assert set(threading.enumerate()) <= before
 
 

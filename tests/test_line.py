@@ -62,6 +62,21 @@ async def test_line_that_is_given_up_at_any_moment_leaves_nothing(url, transport
     assert opened.leaves_nothing()
 
 
+@pytest.mark.parametrize("which", ["read_loop_task", "write_loop_task"])
+@pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
+async def test_line_is_lost_when_its_reader_or_writer_ends(url, transports, which):
+    """Half a connection is none: on polling the other half would go on as if nothing were wrong."""
+    opened = Opened(url, transports)
+    await opened.accepted
+    loop = getattr(opened.line.eio, which)
+    loop.cancel()
+    await asyncio.wait([loop])
+    await asyncio.sleep(0)
+    assert opened.line in opened.losses
+    await opened.line.close()
+    assert opened.leaves_nothing()
+
+
 async def test_line_that_is_given_up_before_it_begins_is_not_opened(url):
     """Its future is settled already: by whoever gave it up."""
     opened = Opened(url, ["websocket"])
