@@ -168,7 +168,8 @@ class Lab:
         """Begin an action, `bob.reconnect()` for instance, and hold the server in the middle of it.
 
         It is held at the next moment at which it has read rows from the log. Everything else goes
-        on: other tabs, other handlers. Raises RuntimeError for a server in another process.
+        on: other tabs, other handlers. Raises RuntimeError if the server does not read its log
+        meanwhile, and for a server in another process.
         """
         if self._gate is None:
             action.close()
@@ -179,9 +180,9 @@ class Lab:
         pause = Pause(hold, asyncio.create_task(action))
         reached = asyncio.create_task(hold.reached())
         await asyncio.wait({pause.action, reached}, return_when=asyncio.FIRST_COMPLETED)
-        if not reached.done():  # a handler may read in the background
+        if not hold.was_reached:  # a handler may read in the background
             await self.quiet()
-        if not reached.done():
+        if not hold.was_reached:
             reached.cancel()
             self._gate.open()
             await pause.action

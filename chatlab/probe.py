@@ -30,6 +30,11 @@ class Hold:
         self._reached: Future[None] = Future()
         self._released: Future[None] = Future()
 
+    @property
+    def was_reached(self) -> bool:
+        """Whether the server has come to this point."""
+        return self._reached.done()
+
     async def reached(self) -> None:
         """Wait until the server has come to this point."""
         await asyncio.wrap_future(self._reached)
