@@ -7,7 +7,7 @@ import threading
 
 import cloudpickle
 import pytest
-from support import ordered
+from support import ordered, tutorial
 
 import chatlab.client
 import chatlab.lab
@@ -28,21 +28,6 @@ def echo(sio):
     @sio.on("chat message")
     async def chat_message(sid, text):
         await sio.emit("chat message", text)
-
-
-def catch_up(sio, log):
-    """The tutorial's server."""
-
-    @sio.event
-    async def connect(sid, environ, auth):
-        for message in await log.after(auth["serverOffset"]):
-            await sio.emit("chat message", (message.text, message.offset), to=sid)
-
-    @sio.on("chat message")
-    async def chat_message(sid, text):
-        offset = await log.append(text)
-        await sio.emit("chat message", (text, offset))
-        return offset
 
 
 def echo_from_the_log(sio, log):
@@ -115,7 +100,7 @@ def kinds(lab, who):
 
 async def test_cells_of_a_chapter_do_what_they_say():
     """Start, join, drop, send, reconnect, quiet, look at the page, draw, close."""
-    lab = await Lab(catch_up)
+    lab = await Lab(tutorial)
     ann, bob = await lab.join("ann", "bob")
     await bob.drop()
     assert await ann.send("are you there?") == 1
@@ -142,10 +127,10 @@ async def test_finished_server_runs_in_the_lab(process):
 
 async def test_start_cell_that_is_run_again_leaves_one_lab():
     """The second lab has an empty database, the first is closed with its tabs and its folder."""
-    first = await Lab(catch_up)
+    first = await Lab(tutorial)
     ann = await first.join("ann")
     await ann.send("hello")
-    second = await Lab(catch_up)
+    second = await Lab(tutorial)
     assert (first.server.running, second.server.running) == (False, True)
     assert not ann.connected
     assert not first.db.parent.exists()
@@ -321,7 +306,7 @@ async def test_error_while_starting_is_raised_in_the_start_cell():
 @pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
 async def test_restart_heals_the_tabs_that_were_there(process):
     """The same port and database: connected tabs come back, dropped ones stay away."""
-    async with Lab(catch_up, process=process) as lab:
+    async with Lab(tutorial, process=process) as lab:
         ann, bob = await lab.join("ann", "bob")
         await ann.send("before")
         await lab.quiet()
@@ -339,7 +324,7 @@ async def test_restart_heals_the_tabs_that_were_there(process):
 
 async def test_stopped_lab_has_no_connections_and_can_be_started():
     """stop and start do nothing the second time, and what is said in between is an error."""
-    async with Lab(catch_up) as lab:
+    async with Lab(tutorial) as lab:
         ann = await lab.join("ann")
         await lab.stop()
         await lab.stop()
@@ -369,8 +354,8 @@ async def held(lab, tab=ChatClient):
 @pytest.mark.parametrize(
     ("server", "tab", "before", "after"),
     [
-        (catch_up, ChatClient, ["one", "three"], ["one", "three", "two"]),
-        (catch_up, Choosy, ["one", "three"], ["one", "three"]),
+        (tutorial, ChatClient, ["one", "three"], ["one", "three", "two"]),
+        (tutorial, Choosy, ["one", "three"], ["one", "three"]),
         (ordered, ChatClient, ["one"], ["one", "two", "three"]),
     ],
     ids=["tutorial", "choosy", "ordered"],
@@ -388,7 +373,7 @@ async def test_held_server_shows_what_overtakes(server, tab, before, after):
 
 async def test_tab_that_drops_while_the_server_is_held_can_come_back():
     """The action has failed, and go_on says nothing: the reader has done it."""
-    async with Lab(catch_up) as lab:
+    async with Lab(tutorial) as lab:
         bob, pause = await held(lab)
         await bob.drop()
         assert await pause.go_on() is None
@@ -400,7 +385,7 @@ async def test_tab_that_drops_while_the_server_is_held_can_come_back():
 
 async def test_lab_can_be_closed_or_stopped_while_the_server_is_held():
     """A pause that is forgotten holds up nobody."""
-    async with Lab(catch_up) as lab:
+    async with Lab(tutorial) as lab:
         _, pause = await held(lab)
         await lab.restart()
         await pause.go_on()
@@ -410,7 +395,7 @@ async def test_lab_can_be_closed_or_stopped_while_the_server_is_held():
 
 async def test_second_pause_ends_the_first():
     """The cell may be run again."""
-    async with Lab(catch_up) as lab:
+    async with Lab(tutorial) as lab:
         _, first = await held(lab)
         _, second = await held(lab)
         await first.go_on()
@@ -516,7 +501,7 @@ async def test_closed_lab_leaves_nothing_behind(process):
         return len(asyncio.all_tasks()), len(threading.enumerate()), len(os.listdir("/dev/fd"))
 
     before = left()
-    lab = await Lab(catch_up, process=process)
+    lab = await Lab(tutorial, process=process)
     tabs = await lab.join("ann", "bob")
     await tabs[0].send("hello")
     await tabs[1].drop()
