@@ -58,12 +58,12 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
-            await _stop_listening(server)
+            await stop_listening(server)
     finally:
         await runner.cleanup()
 
 
-async def _stop_listening(server: asyncio.Server) -> None:
+async def stop_listening(server: asyncio.Server) -> None:
     """Close the listening sockets, so that no connection is left half accepted.
 
     asyncio accepts a connection in two steps; if the server is closed between them, the second

@@ -12,6 +12,8 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
+from chatlab.background import stop_listening
+
 CHUNK = 65536
 """Bytes that are moved at a time."""
 TAB_FAULTS = ("drop", "reload", "reconnect")
@@ -47,7 +49,7 @@ class Link:
         self.port = 0
         """The port for the client, once the link is open."""
         self._wires: set[_Wire] = set()
-        self._accepting: set[asyncio.Task[Any]] = set()
+        self._accepting: set[asyncio.Task[None]] = set()
         self._closed = False
         self._stranded: list[asyncio.StreamWriter] = []
         self._flowing = asyncio.Event()
@@ -69,14 +71,14 @@ class Link:
 
     async def open(self) -> Self:
         """Begin to accept connections, on any free port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def close(self) -> None:
         """Cut everything and accept nothing more."""
         self._closed = True
-        self._server.close()
+        await stop_listening(self._server)
         self.thaw()
         self.cut()
         for writer in self._stranded:
@@ -107,9 +109,15 @@ class Link:
                 task.cancel()
             self._stranded.append(wire.server[1])
 
-    async def _accept(self, *client: Any) -> None:
-        self._accepting.add(task := asyncio.current_task())
+    def _accepted(self, *client: Any) -> None:
+        """Take a connection, in a task of its own; a closed link takes none."""
+        if self._closed:
+            client[1].transport.abort()
+            return
+        self._accepting.add(task := asyncio.create_task(self._join(client)))
         task.add_done_callback(self._accepting.discard)
+
+    async def _join(self, client: Streams) -> None:
         await self._flowing.wait()
         try:
             server = await asyncio.open_connection("127.0.0.1", self.server_port)

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "diagram": {"history", "steps"},
     "checker": {"history", "messages"},
     "game": {"checker", "history", "messages"},
-    "network": set(),
+    "network": {"background"},
     "log": {"messages"},
     "background": set(),
     "line": set(),

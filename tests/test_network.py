@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
+import socket
+import warnings
 
 import pytest
 
@@ -179,6 +182,22 @@ async def test_closed_link_leaves_no_task(echo):
     await echo.ended.get()
     await turns()
     assert asyncio.all_tasks() <= before
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_connection_that_is_made_while_the_link_closes_leaves_no_socket(steps):
+    """Whenever it comes: asyncio accepts a connection in several steps, and any may be the last."""
+
+    async def close_early():
+        async with Link(1) as link:
+            stack.enter_context(socket.create_connection(("127.0.0.1", link.port)))
+            await turns(steps)
+
+    with contextlib.ExitStack() as stack, warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        asyncio.run(close_early())
+        gc.collect()
+    assert complaints == []
 
 
 def test_bad_day_is_the_same_for_the_same_seed():
