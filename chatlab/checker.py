@@ -96,13 +96,20 @@ class _Page:
     """Whether it is connected when the history ends, so that nothing may be missing."""
 
 
-def check(history: History, stored: Iterable[Message] | None = None) -> Verdict:
+def check(
+    history: History, stored: Iterable[Message] | None = None, *, promised: bool = False
+) -> Verdict:
     """Judge a history that has come to rest.
 
     `stored` is what the log holds at the end, if it can be looked at: then an acknowledged message
     that is not in it is found even when no client was there to miss it.
+
+    A message that was never acknowledged may have got lost on its way to the server, unless the
+    senders have `promised` that it arrives, as a tab with an outbox does.
     """
     facts = _Facts(history, None if stored is None else list(stored))
+    if promised:
+        facts.known |= dict.fromkeys(facts.never_arrived())
     faults = [*facts.missing(), *facts.out_of_turn()]
     for fault in faults:
         if fault.kind == "missing":  # one fault of the log, and not one of every page
@@ -131,6 +138,7 @@ class _Facts:
         self.sent: dict[str, list[Event]] = {}
         self.acknowledged: list[Event] = []
         self.unacknowledged: list[Message] = []
+        self.refused: Counter[str] = Counter()
         self._answers(history)
         self.seen = dict.fromkeys(_message(show) for page in self.pages for show in page.shows)
         self.known = self._known()
@@ -145,6 +153,8 @@ class _Facts:
                 waiting[event.who, event.text] -= 1
                 if event.kind == "acknowledge":
                     self.acknowledged.append(event)
+                else:
+                    self.refused[event.text] += 1
         self.unacknowledged = [Message(None, text) for _, text in waiting.elements()]
 
     def _known(self) -> dict[Message, None]:
@@ -171,6 +181,13 @@ class _Facts:
             if not found:
                 evidence = (*self.sending(event.text), event)
                 yield Fault("missing", event.who, _message(event), evidence)
+
+    def never_arrived(self) -> Iterator[Message]:
+        """Find the messages without an answer that do not exist either."""
+        here = Counter(message.text for message in self.known)
+        for text, sends in self.sent.items():
+            if len(sends) - self.refused[text] > here[text]:
+                yield Message(None, text)
 
     def out_of_turn(self) -> Iterator[Fault]:
         """Find messages of one sender that the log holds in another order than they were sent."""

@@ -6,18 +6,21 @@ It knows the wire, and nothing of the server's insides.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
 from chatlab.line import Line, settle
-from chatlab.messages import CHAT_MESSAGE, Message, Refused
+from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Message, Refused
+from chatlab.outbox import Letter, Outbox
 
 PATIENCE = 10.0
 """Seconds after which waiting for something that should happen at once is an error."""
 FIRST_RETRY, LAST_RETRY = 0.02, 1.0
-"""Seconds between two attempts to reconnect: the first pause, doubled up to the last."""
+"""Seconds between two attempts to reconnect, or to send: the first pause, doubled up to the last.
+Each is shortened by chance, so that tabs that were cut off together do not return together."""
 
 
 class ChatClient:
@@ -25,6 +28,7 @@ class ChatClient:
 
     `record`, if given, is told everything that happens, as `record(kind, name, text, offset)`.
     `transports` are Socket.IO's: ("websocket",), ("polling",), or both to begin with polling.
+    `outbox` makes the tab's outbox: what it has to send outlives its connection and its page.
     """
 
     def __init__(
@@ -34,13 +38,21 @@ class ChatClient:
         *,
         record: Callable[..., None] = lambda *event: None,
         transports: tuple[str, ...] = ("websocket",),
+        outbox: Callable[[], Outbox] = Outbox,
     ) -> None:
         self.url, self.name, self.transports = url, name, list(transports)
         self._record = record
         self._sio: Line | None = None
         self._returning: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._unanswered: set[asyncio.Future[Any]] = set()
+        self._unanswered: dict[asyncio.Future[Any], bool] = {}
+        """What is awaited of the server, and whether a caller waits for it."""
+        self.outbox = outbox()
+        self.refused: list[tuple[str, Refused]] = []
+        """The messages from the outbox that the server has refused, each with its reason."""
+        self._posting: asyncio.Task[None] | None = None
+        self._waited = 0
+        """Letters that were in the outbox when there was no connection."""
         self._changed = asyncio.Event()
         self.heard: dict[str, Any] = {}
         """What came last with each event that is no chat message, by the name of the event."""
@@ -69,6 +81,16 @@ class ChatClient:
         return self._sio is not None and not self.connected
 
     @property
+    def pending(self) -> list[str]:
+        """The texts in the outbox: the server has not answered them yet."""
+        return [letter.text for letter in self.outbox.pending]
+
+    @property
+    def posting(self) -> bool:
+        """Whether the tab has letters to send, and a connection to send them."""
+        return self._posting is not None and self.connected
+
+    @property
     def returning(self) -> bool:
         """Whether the tab has lost its connection and is trying to get it back."""
         return self._returning is not None
@@ -84,19 +106,31 @@ class ChatClient:
         return self
 
     async def send(self, text: str) -> Any:
-        """Send a message and wait for the acknowledgement; return what the server put in it.
+        """Send a message once and wait for the acknowledgement; return what the server put in it.
 
         Raises ConnectionError if there is no connection or it is lost before the acknowledgement
         (the message may have arrived or not), Refused if the server refuses the message.
         """
         self._check_connected()
         self._record("send", self.name, text)
-        answer = await self.call(CHAT_MESSAGE, text)
-        if isinstance(answer, dict) and "error" in answer:
+        try:
+            answer = _accepted(await self.call(CHAT_MESSAGE, text))
+        except Refused:
             self._record("refuse", self.name, text)
-            raise Refused(answer["error"], answer.get("message", ""))
+            raise
         self._record("acknowledge", self.name, text, answer)
         return answer
+
+    def post(self, text: str) -> None:
+        """Put a message into the outbox. It is sent, and sent again, until the server answers it.
+
+        A refused one is found in `refused`, and the others go on.
+        """
+        self._record("send", self.name, text)
+        self.outbox.add(text)
+        if not self.connected:
+            self._waited = len(self.outbox.pending)
+        self._post()
 
     async def drop(self) -> None:
         """Lose the connection and stay offline. The page stays as it is."""
@@ -121,6 +155,10 @@ class ChatClient:
         if self._sio is not None or self._returning is not None:
             self._record("close", self.name)
         await self._hang_up()
+        if self._posting is not None:
+            self._posting.cancel()
+            await asyncio.wait([self._posting])
+            self._posting = None  # a task that never began has not done it
 
     # Waiting, by condition and never by time.
 
@@ -136,14 +174,17 @@ class ChatClient:
         """
         try:
             async with asyncio.timeout(PATIENCE):
-                while not condition():
-                    self._changed.clear()
-                    await self._changed.wait()
+                await self._wait_for(condition)
         except TimeoutError:
             raise TimeoutError(
                 f"after {PATIENCE:.0f} s {self.name} still does not do this: {wish}; "
                 f"the page shows {self.messages}"
             ) from None
+
+    async def _wait_for(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     # What the page's script does.
 
@@ -169,8 +210,11 @@ class ChatClient:
         Raises ConnectionError if there is no connection or it is lost before that, TimeoutError if
         there is no answer for PATIENCE seconds, as when no handler is registered for the event.
         """
+        return await self._ask(event, arguments, heard=True)
+
+    async def _ask(self, event: str, arguments: tuple[Any, ...], *, heard: bool) -> Any:
         self._check_connected()
-        with self._awaited() as answer:
+        with self._awaited(heard) as answer:
             await self._sio.emit(
                 event, arguments, callback=lambda *values: settle(answer, (*values, None)[0])
             )
@@ -184,26 +228,82 @@ class ChatClient:
     def fail(self, error: BaseException) -> bool:
         """Raise an error in everything that waits for the server; return whether a caller hears it.
 
-        A tab that is trying to come back waits too, but no caller waits for it.
+        A tab that is trying to come back, or to empty its outbox, waits too, and no caller for it.
         """
-        waiting = [answer for answer in self._unanswered if not answer.done()]
+        waiting = {answer: heard for answer, heard in self._unanswered.items() if not answer.done()}
         for answer in waiting:
             settle(answer, error)
-        return bool(waiting) and not self.returning
+        return any(waiting.values())
 
     def _check_connected(self) -> None:
         if not self.connected:
             raise ConnectionError(f"{self.name} has no connection: nothing is sent")
 
     @contextmanager
-    def _awaited(self) -> Iterator[asyncio.Future[Any]]:
+    def _awaited(self, heard: bool) -> Iterator[asyncio.Future[Any]]:
         """Give a future for an answer of the server, which `fail` can find while it is awaited."""
         answer = asyncio.get_running_loop().create_future()
-        self._unanswered.add(answer)
+        self._unanswered[answer] = heard
         try:
             yield answer
         finally:
-            self._unanswered.discard(answer)
+            del self._unanswered[answer]
+
+    # The outbox.
+
+    def _post(self) -> None:
+        """Begin to empty the outbox, if that is not going on already."""
+        if self._posting is None and self.outbox.pending:
+            self._posting = asyncio.create_task(self._empty_outbox())
+
+    async def _empty_outbox(self) -> None:
+        """Send letter after letter, each when the one before it is answered."""
+        pause = FIRST_RETRY
+        try:
+            while self.outbox.pending:
+                await self._wait_for(lambda: self.connected)
+                letter = self._handed_over()
+                try:
+                    answered = await self._answers(letter)
+                except Exception:  # the server has failed, and says so itself: the letter stays
+                    return
+                if answered:
+                    self.outbox.answered(letter)
+                pause = FIRST_RETRY if answered else await _rest(pause)
+        finally:
+            self._posting = None
+            self._changed.set()
+
+    def _handed_over(self) -> Letter:
+        """Return the letter that is sent next."""
+        letter = self.outbox.pending[0]
+        if self._waited:
+            self._waited -= 1
+            self._record("retry", self.name, letter.text)
+        self.outbox.sent(letter)
+        return letter
+
+    async def _answers(self, letter: Letter) -> bool:
+        """Send a letter; return whether the server has stored it or refused it."""
+        arguments = letter[:1] if letter.client_offset is None else letter
+        try:
+            answer = _accepted(await self._ask(CHAT_MESSAGE, arguments, heard=False))
+        except ConnectionError:
+            return False
+        except TimeoutError:
+            self._waited += 1
+            return False
+        except Refused as refusal:
+            if refusal.name == NOT_STORED:  # the server would, and cannot now
+                self._waited += 1
+                return False
+            self._record("refuse", self.name, letter.text)
+            self.refused.append((letter.text, refusal))
+        else:
+            self._record("acknowledge", self.name, letter.text, answer)
+        return True
+
+    # The connection.
 
     async def _connect(self, kind: str) -> None:
         """Open a new connection; `kind` is what to record when the server can be reached."""
@@ -215,7 +315,7 @@ class ChatClient:
             self._record(kind, self.name)
             return {"serverOffset": self.offset}
 
-        with self._awaited() as accepted:
+        with self._awaited(heard=not self.returning) as accepted:
             self._sio = sio = Line(accepted, self._lost)
             self._listen(sio)
             sio.open(self.url, auth, self.transports)
@@ -232,6 +332,7 @@ class ChatClient:
                     ) from None
                 raise
         self._changed.set()
+        self._post()
 
     def _listen(self, sio: Line) -> None:
         """Register what the page's script does with what comes over a connection."""
@@ -251,8 +352,7 @@ class ChatClient:
     async def _come_back(self) -> None:
         pause = FIRST_RETRY
         while not await self._answered():
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LAST_RETRY)
+            pause = await _rest(pause)
         self._returning = None
         self._changed.set()
 
@@ -287,3 +387,17 @@ class ChatClient:
             self._closing.add(closing := asyncio.create_task(self._sio.close()))
             closing.add_done_callback(self._closing.discard)
             self._sio = None
+            self._waited = len(self.outbox.pending)
+
+
+def _accepted(answer: Any) -> Any:
+    """Return an acknowledgement. Raises Refused if it is a refusal."""
+    if isinstance(answer, dict) and "error" in answer:
+        raise Refused(answer["error"], answer.get("message", ""))
+    return answer
+
+
+async def _rest(pause: float) -> float:
+    """Wait before the next attempt; return how long to wait before the one after it."""
+    await asyncio.sleep(pause * random.uniform(0.5, 1))
+    return min(2 * pause, LAST_RETRY)

@@ -15,7 +15,7 @@ from typing import Any
 from unicodedata import category, east_asian_width
 
 from chatlab.history import SERVER, Event, History
-from chatlab.steps import Arrival, Step, steps_of
+from chatlab.steps import SENDS, Arrival, Step, steps_of
 
 
 class Diagram:
@@ -55,6 +55,7 @@ DOES = {
     "kill": "is killed",
     "start": "starts",
 }
+FATES = {"waits": " (offline)", "refused": " (refused)", "lost": " (lost)"}
 GETS = {
     "catch-up": "catches up on {}",
     "lost": "never gets {}",
@@ -82,7 +83,7 @@ def table(lanes: list[str], steps: list[Step]) -> str:
 def summary(lanes: list[str], steps: list[Step]) -> str:
     """Say in a sentence what matters in the picture, for those who do not see it."""
     tabs = ", ".join(short(lane) for lane in lanes if lane != SERVER) or "nobody"
-    sent = sum(step.is_send for step in steps)
+    sent = sum(step.actions[0].kind == "send" for step in steps)
     facts = [f"{sent} {'message' if sent == 1 else 'messages'} sent"]
     for lane in lanes:
         name = "the server" if lane == SERVER else short(lane)
@@ -113,15 +114,24 @@ def _breadth(character: str) -> float:
 
 def _cell(lane: str, step: Step) -> str:
     does = dict.fromkeys(event.kind for event in step.actions if event.who == lane)
-    words = [DOES[kind] for kind in does if kind != "send"]
-    if "send" in does:
-        fate = "" if step.fate == "arrived" else f" ({step.fate})"
-        words.append(f"sends {_quoted(step.actions[0])}{fate}")
-    if step.is_send and lane == SERVER and step.fate == "arrived":
-        words.append("passes it on" if step.offset is None else f"offset {step.offset}")
+    words = [DOES[kind] for kind in does if kind not in SENDS]
+    if step.is_send and does:
+        words.append(f"{_sends(step)}{FATES.get(step.fate, '')}")
+    if step.is_send and lane == SERVER and step.fate in ("arrived", "known"):
+        words.append("passes it on" if step.offset is None else f"offset {_label(step)}")
     for how, arrivals in groupby(step.arrivals.get(lane, []), lambda arrival: arrival.how):
         words.append(_in_words(how, list(arrivals)))
     return "; ".join(words)
+
+
+def _sends(step: Step) -> str:
+    verb = "writes" if step.fate == "waits" else "sends"
+    return f"{verb} {_quoted(step.actions[0])}{' again' if step.again else ''}"
+
+
+def _label(step: Step) -> str:
+    """Say which offset a message got, or has had all along."""
+    return "" if step.offset is None else f"{step.offset}{' again' if step.fate == 'known' else ''}"
 
 
 def _in_words(how: str, arrivals: list[Arrival]) -> str:
@@ -137,8 +147,8 @@ def _facts(lane: str, steps: list[Step]) -> Iterator[str]:
         if count := kinds.count(kind):
             yield f"{DOES[kind]} {'once' if count == 1 else f'{count} times'}"
     for step in steps:
-        if step.is_send and step.actions[0].who == lane and step.fate != "arrived":
-            yield f"sends {_quoted(step.actions[0])}, which is {step.fate}"
+        if step.actions[0].who == lane and step.fate in ("refused", "lost"):
+            yield f"{_sends(step)}, which is {step.fate}"
     arrivals = [arrival for step in steps for arrival in step.arrivals.get(lane, [])]
     for how, gets in GETS.items():
         if which := [arrival for arrival in arrivals if arrival.how == how]:
@@ -258,12 +268,17 @@ class _Drawing:
 
     def _send(self, step: Step) -> None:
         [event] = step.actions
+        if step.fate == "waits":
+            self._beside(event.who, self.y + 5, _sends(step), outside=True)
+            self.y += GAP
+            return
         self._beside(event.who, self.y - 6, short(event.text))
-        self._arrow("live" if step.fate == "arrived" else step.fate, event.who, SERVER, self.y)
+        arrives = step.fate in ("arrived", "known")
+        self._arrow("live" if arrives else step.fate, event.who, SERVER, self.y)
         middle = self.y + FALL
         self._arrivals(step, middle)
-        if step.fate == "arrived":
-            self._passage(middle, step.offset)
+        if arrives:
+            self._passage(middle, _label(step))
 
     def _arrivals(self, step: Step, y: int) -> None:
         """Draw what follows from a step, each lane's arrivals one below the other."""
@@ -289,17 +304,17 @@ class _Drawing:
             x = stop + onward * (10 if how == "lost" else 26)
             self._word(x, y + FALL + 5, how, "fault", leftward=onward < 0)
 
-    def _passage(self, y: int, offset: int | None) -> None:
+    def _passage(self, y: int, label: str) -> None:
         """The point at the server's lane where a message passes, with the offset if it got one."""
         x = self._x(SERVER)
-        half = 4 if offset is None else 8 + 4 * len(str(offset))
+        half = 8 + 4 * len(label) if label else 4
         tall = min(half, 10)
         self.lines.append(
             f'<rect x="{x - half}" y="{y - tall}" width="{2 * half}" height="{2 * tall}" '
             f'rx="{tall}" fill="#1f4e79"/>'
         )
-        if offset is not None:
-            self._word(x, y + 5, str(offset), "offset")
+        if label:
+            self._word(x, y + 5, label, "offset")
 
     def _lifeline(self, lane: str, state: str | None) -> None:
         """End a lane's line here, and begin the next: "up", "down", or None for no line."""

@@ -13,7 +13,7 @@ from typing import Literal
 
 Kind = Literal[
     "join", "drop", "reconnect", "reload", "close",  # a client's page and its connection
-    "send", "acknowledge", "refuse", "show",  # messages, seen from the client
+    "send", "retry", "acknowledge", "refuse", "show",  # messages, seen from the client
     "stop", "kill", "start",  # the server
 ]  # fmt: skip
 SERVER = "server"
@@ -24,8 +24,9 @@ class Event:
     """One thing that happened to one client, or to the server.
 
     `who` is the client's name, or SERVER for "stop", "kill" and "start". `text` and `offset` belong
-    to the message kinds: "send" has a text, "acknowledge" a text and, if the server gave one, an
-    offset, "refuse" a text, and "show" a text and, if the message carried one, an offset.
+    to the message kinds: "send" has a text, "retry" the same text again (or for the first time, if
+    there was no connection when it was written), "acknowledge" a text and, if the server gave one,
+    an offset, "refuse" a text, and "show" a text and, if the message carried one, an offset.
     """
 
     kind: Kind

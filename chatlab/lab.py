@@ -227,15 +227,18 @@ class Lab:
         await self.stop()
         await self.start()
 
-    async def live_through(self, day: Iterable[Mishap]) -> None:
+    async def live_through(self, day: Iterable[Mishap], *, post: bool = False) -> None:
         """Let mishaps happen, then mend every link and let every tab come back.
 
         Who sends does not wait for the acknowledgement, and connects first if there is no
-        connection. Messages are numbered.
+        connection; with `post`, messages go into the outbox instead. Messages are numbered.
         """
         numbers, sending = count(1), set[asyncio.Task[None]]()
         for mishap in day:
-            if mishap.kind == "send":
+            if mishap.kind == "send" and post:
+                self.clients[mishap.who].post(f"message {next(numbers)}")
+                await asyncio.sleep(0)
+            elif mishap.kind == "send":
                 await self._back(mishap.who)
                 sending.add(asyncio.create_task(self._try(mishap.who, "send", next(numbers))))
                 await asyncio.sleep(0)
@@ -272,11 +275,14 @@ class Lab:
                 self.links[name].thaw()
                 await getattr(self.clients[name], kind)()
 
-    async def verdict(self) -> Verdict:
-        """Wait until all is quiet, and judge what the tabs show and what the log holds."""
+    async def verdict(self, *, promised: bool = False) -> Verdict:
+        """Wait until all is quiet, and judge what the tabs show and what the log holds.
+
+        With `promised`, every message that was sent has to be there, acknowledged or not.
+        """
         await self.quiet()
         async with MessageLog(self.db) as log:
-            return check(self.history, await log.after(0))
+            return check(self.history, await log.after(0), promised=promised)
 
     def diagram(self) -> Diagram:
         """Draw what has happened so far."""
@@ -355,6 +361,7 @@ class Page:
 async def _settled(tab: ChatClient, number: int | None) -> None:
     """Return when all that the server had for a tab has arrived: the answer comes behind it."""
     await tab.until(lambda: not tab.returning, "connect again")
+    await tab.until(lambda: not tab.posting, "empty its outbox")
     await tab.call(REST, number)
 
 

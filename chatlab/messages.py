@@ -21,6 +21,10 @@ MAX_OFFSET = 2**63 - 1
 """The largest row id that SQLite can hold."""
 
 
+NOT_STORED = "not stored"
+"""The name of the one error after which it makes sense to send the same message again."""
+
+
 class Message(NamedTuple):
     """One chat message, with the server's position for it (None where the server gave none)."""
 

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from chatlab.background import stop_listening
 
@@ -20,6 +20,8 @@ TAB_FAULTS = ("drop", "reload", "reconnect")
 LINK_FAULTS = ("cut", "freeze", "thaw", "strand")
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Direction = Literal["up", "down"]
+"""Toward the server, or toward the client."""
 
 
 @dataclass(eq=False)
@@ -52,8 +54,12 @@ class Link:
         self._accepting: set[asyncio.Task[None]] = set()
         self._closed = False
         self._stranded: list[asyncio.StreamWriter] = []
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._flowing: dict[Direction, asyncio.Event] = {
+            "up": asyncio.Event(),
+            "down": asyncio.Event(),
+        }
+        self._holding = asyncio.Event()
+        self.thaw()
 
     @property
     def url(self) -> str:
@@ -93,13 +99,23 @@ class Link:
         for wire in list(self._wires):
             wire.cut()
 
-    def freeze(self) -> None:
-        """Let nothing pass, not even the news that a side has closed: both sides wait."""
-        self._flowing.clear()
+    def freeze(self, *directions: Direction) -> None:
+        """Let nothing pass, not even the news that a side has closed: both sides wait.
+
+        With "up" nothing passes to the server, with "down" nothing to the client.
+        """
+        for direction in directions or self._flowing:
+            self._flowing[direction].clear()
 
     def thaw(self) -> None:
         """Let everything pass again, the bytes that waited first."""
-        self._flowing.set()
+        self._holding.clear()
+        for flowing in self._flowing.values():
+            flowing.set()
+
+    async def holds(self) -> None:
+        """Wait until a frozen link holds something back."""
+        await self._holding.wait()
 
     def strand(self) -> None:
         """Leave connections half-open: the client's side breaks, and the server is not told."""
@@ -118,7 +134,8 @@ class Link:
         task.add_done_callback(self._accepting.discard)
 
     async def _join(self, client: Streams) -> None:
-        await self._flowing.wait()
+        for flowing in self._flowing.values():
+            await flowing.wait()
         try:
             server = await asyncio.open_connection("127.0.0.1", self.server_port)
         except OSError:  # no server there: the client's connection ends, as it would without us
@@ -126,8 +143,8 @@ class Link:
             return
         wire = _Wire(client, server)
         wire.tasks = [
-            asyncio.create_task(self._carry(client[0], server[1])),
-            asyncio.create_task(self._carry(server[0], client[1])),
+            asyncio.create_task(self._carry(client[0], server[1], "up")),
+            asyncio.create_task(self._carry(server[0], client[1], "down")),
         ]
         self._wires.add(wire)
         if self._closed:
@@ -137,19 +154,27 @@ class Link:
         if server[1] not in self._stranded:
             wire.cut()
 
-    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, direction: Direction
+    ) -> None:
         """Carry bytes in one direction until the source ends or breaks, and that news too."""
         try:
             while data := await source.read(CHUNK):
                 await asyncio.sleep(self.delay + (len(data) / self.rate if self.rate else 0))
-                await self._flowing.wait()
+                await self._passage(direction)
                 target.write(data)
                 await target.drain()
-            await self._flowing.wait()
+            await self._passage(direction)
             target.write_eof()
         except OSError:
-            await self._flowing.wait()
+            await self._passage(direction)
             target.transport.abort()
+
+    async def _passage(self, direction: Direction) -> None:
+        """Wait until what has come this far may pass."""
+        if not self._flowing[direction].is_set():
+            self._holding.set()
+        await self._flowing[direction].wait()
 
 
 class Mishap(NamedTuple):

@@ -20,7 +20,7 @@ from socketio.exceptions import ConnectionRefusedError
 
 from chatlab.delivery import Delivery
 from chatlab.log import MessageLog
-from chatlab.messages import CHAT_MESSAGE, Refused, offset_of
+from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, offset_of
 from chatlab.transport import StrictPacket, attach
 
 Handlers = Callable[[socketio.AsyncServer, MessageLog], None]
@@ -53,7 +53,7 @@ def chat(sio: socketio.AsyncServer, log: MessageLog) -> None:
         except Refused as refusal:
             return refusal.as_dict()
         except sqlite3.Error as error:
-            return {"error": "not stored", "message": f"the message could not be stored: {error}"}
+            return {"error": NOT_STORED, "message": f"the message could not be stored: {error}"}
 
 
 def create_app(

@@ -13,7 +13,11 @@ from typing import Literal
 
 from chatlab.history import Event, History
 
+Fate = Literal["arrived", "known", "refused", "waits", "lost"]
+"""What became of a message that was sent: "known" if the server had it already, "waits" if there
+was no connection."""
 How = Literal["live", "catch-up", "again", "late", "lost"]
+SENDS = ("send", "retry")
 TOGETHER = ("drop", "reconnect", "close")
 """Actions that happen to several tabs at once when a server stops or starts: one step for all."""
 
@@ -34,12 +38,14 @@ class Step:
 
     actions: list[Event]
     offset: int | None = None
-    fate: Literal["arrived", "refused", "lost"] = "arrived"
+    fate: Fate = "arrived"
+    again: bool = False
+    """Whether the message was sent before."""
     arrivals: dict[str, list[Arrival]] = field(default_factory=dict)
 
     @property
     def is_send(self) -> bool:
-        return self.actions[0].kind == "send"
+        return self.actions[0].kind in SENDS
 
 
 def steps_of(history: History) -> list[Step]:
@@ -65,21 +71,40 @@ def steps_of(history: History) -> list[Step]:
 
 def _find_offsets(history: History, steps: list[Step], of_event: dict[int, int]) -> None:
     """Find out what became of each send: the offset it got, or that it was refused or lost."""
-    shown = {(event.text, event.offset) for event in history if event.kind == "show"}
-    waiting: dict[tuple[str, str], list[Step]] = {}
+    shown = {
+        (event.text, event.offset): place
+        for place, event in reversed(list(enumerate(history)))
+        if event.kind == "show"
+    }
+    away: set[str] = set()
+    waiting: dict[tuple[str, str], list[list[int]]] = {}  # each message's places in the history
     for place, event in enumerate(history):
-        if event.kind == "send":
+        messages = waiting.setdefault((event.who, event.text), [])
+        if event.kind in SENDS:
             step = steps[of_event[place]]
-            step.fate = "lost"
-            waiting.setdefault((event.who, event.text), []).append(step)
+            step.fate = "waits" if event.who in away else "lost"
+            if event.kind == "send":
+                messages.append([])
+            message = messages[-1 if event.kind == "send" else 0]
+            step.again = any(steps[of_event[before]].fate == "lost" for before in message)
+            message.append(place)
         elif event.kind in ("acknowledge", "refuse"):
-            step = waiting[event.who, event.text].pop(0)
-            step.fate = "arrived" if event.kind == "acknowledge" else "refused"
-            step.offset = event.offset
+            attempts = messages.pop(0)
+            last = steps[of_event[attempts[-1]]]
+            last.fate = "arrived" if event.kind == "acknowledge" else "refused"
+            last.offset = event.offset
+            first_shown = shown.get((event.text, event.offset), place)
+            seen = [steps[of_event[one]] for one in attempts if one < first_shown]
+            if seen and seen[-1] is not last and seen[-1].fate == "lost":  # it did arrive then
+                seen[-1].fate, seen[-1].offset, last.fate = "arrived", event.offset, "known"
+        elif event.kind in ("drop", "close"):
+            away.add(event.who)
+        elif event.kind in ("join", "reconnect", "reload"):
+            away.discard(event.who)
     # An acknowledgement may carry no offset, or may be missing: then the pages tell.
     taken = {step.offset for step in steps}
     for step in steps:
-        if step.is_send and step.fate != "refused" and step.offset is None:
+        if step.is_send and step.fate in ("arrived", "lost") and step.offset is None:
             text = step.actions[0].text
             offsets = {o for t, o in shown if t == text and (o is None or o not in taken)}
             if offsets:
@@ -97,7 +122,7 @@ def _place_arrivals(
     page: list[tuple[int, Event]] = []
     present = set()
     for place, event in enumerate(history):
-        if event.kind == "send" and here is not None:
+        if event.kind in SENDS and here is not None:
             present.add(of_event[place])
         if event.who != who:
             continue

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from chatlab.background import DRAIN
 from chatlab.messages import CHAT_MESSAGE
+from chatlab.outbox import Outbox
 from chatlab.server import chat, create_app
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import this
@@ -82,6 +83,23 @@ def ordered(sio, log):
     @sio.on(CHAT_MESSAGE)
     async def chat_message(sid, text):
         return await log.append(text)
+
+
+class Forgetful(Outbox):
+    """At most once: a letter is forgotten when it is sent. A control that must lose messages."""
+
+    def sent(self, letter):
+        self.pending.remove(letter)
+
+    def answered(self, letter):
+        """There is nothing left to forget."""
+
+
+class Keyless(Outbox):
+    """At least once: the server cannot know a letter again. A control that must duplicate."""
+
+    def new_key(self):
+        return None
 
 
 def busy(handlers, sio, log):

@@ -52,6 +52,35 @@ def test_message_that_a_connected_client_lacks_is_lost():
     assert verdict.excerpt == (Event("send", "ann", "three"), Event("reconnect", "bob"))
 
 
+PROMISES = [
+    (["send ann lost"], [("lost", "ann", "lost"), ("lost", "bob", "lost")]),
+    (["send ann bad", "refuse ann bad"], []),
+    (["send ann hi", "retry ann hi", *said(3, "hi", "ann", "bob")[1:]], []),
+    (["send ann hi", "show ann 3 hi", "show bob 3 hi"], []),
+    (["send bob one"], [("lost", "ann", "one"), ("lost", "bob", "one")]),
+]
+
+
+@pytest.mark.parametrize(("events", "wrong"), PROMISES, ids=lambda events: str(events[:1]))
+def test_promised_message_that_never_arrives_is_lost(events, wrong):
+    """Unless it was refused; a retry is no second message, and an equal text is one.
+
+    The control: without the promise, a message without an answer may be anywhere.
+    """
+    made = history(*TALK, *events)
+    stored = dict.fromkeys(Message(e.offset, e.text) for e in made if e.kind == "show")
+    assert faults(check(made, stored, promised=True)) == wrong
+    assert check(made, stored).valid
+
+
+def test_message_that_is_stored_twice_by_a_retry_is_duplicated():
+    """It was sent once, whatever the log holds."""
+    twice = [*said(3, "hi", "ann", "bob"), "show ann 4 hi", "show bob 4 hi"]
+    twice.insert(1, "retry ann hi")
+    verdict = check(history(*TALK, *twice), promised=True)
+    assert faults(verdict) == [("duplicated", "ann", "hi"), ("duplicated", "bob", "hi")]
+
+
 def test_message_that_a_client_skipped_is_lost_though_it_is_away():
     """The excerpt shows the later message that jumped ahead."""
     verdict = check(history(*TALK, *said(3, "x", "ann"), *said(4, "y", "ann", "bob"), "drop bob"))

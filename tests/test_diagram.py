@@ -130,6 +130,30 @@ def test_refused_message_is_drawn_up_to_the_server():
     assert 'ann sends "hello", which is refused' in alt(diagram)
 
 
+def test_message_that_is_written_offline_is_drawn_when_it_is_sent():
+    """At first there is no arrow, and the words say that it was written."""
+    events = ["join ann", "drop ann", "send ann hi", "reconnect ann", "retry ann hi"]
+    diagram = Diagram(history(*events, "acknowledge ann 1 hi", "show ann 1 hi"))
+    assert 'writes "hi" (offline)' in str(diagram)
+    assert 'sends "hi"; shows it' in str(diagram)
+    assert 'writes "hi"' in words(diagram)
+    assert looks(diagram).count("live") == 2
+    assert "lost" not in alt(diagram)
+
+
+def test_message_that_is_sent_again_is_drawn_again():
+    """Lost at first, then with its offset; or known already, with the offset that it has."""
+    events = ["send ann hi", "drop ann", "reconnect ann", "retry ann hi", "acknowledge ann 1 hi"]
+    lost = Diagram(history("join ann", *events, "show ann 1 hi"))
+    assert 'sends "hi" (lost)' in str(lost)
+    assert re.search(r'sends "hi" again; shows it +offset 1$', str(lost), re.MULTILINE)
+    assert "1 message sent" in alt(lost)
+    known = Diagram(history("join ann", "join bob", events[0], "show bob 1 hi", *events[1:]))
+    assert re.search(r'sends "hi" again +offset 1 again$', str(known), re.MULTILINE)
+    assert "1 again" in words(known)
+    assert "is lost" not in alt(known)
+
+
 def test_message_without_an_answer_that_nobody_saw_is_drawn_as_lost():
     """It left the tab and never arrived."""
     diagram = Diagram(history("join ann", "send ann hello"))

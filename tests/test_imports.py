@@ -6,7 +6,7 @@ from pathlib import Path
 import chatlab
 
 MODULES = {path.stem: path.read_text() for path in Path(chatlab.__file__).parent.glob("*.py")}
-PURE = {"messages", "history", "steps", "diagram", "checker", "game"}
+PURE = {"messages", "history", "steps", "diagram", "checker", "game", "outbox"}
 IO = {"aiohttp", "aiosqlite", "asyncio", "socket", "socketio", "sqlite3", "subprocess", "threading"}
 MAY_IMPORT = {
     "messages": set(),
@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "log": {"messages"},
     "background": set(),
     "line": set(),
-    "client": {"line", "messages"},
+    "outbox": set(),
+    "client": {"line", "messages", "outbox"},
     "delivery": {"log", "messages"},
     "transport": set(),
     "server": {"delivery", "log", "messages", "transport"},

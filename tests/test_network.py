@@ -15,7 +15,7 @@ class Echo:
     """A server that sends back what it gets, and remembers how its connections ended."""
 
     async def __aenter__(self):
-        self.ended = asyncio.Queue()
+        self.ended, self.heard = asyncio.Queue(), 0
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
         return self
@@ -27,6 +27,7 @@ class Echo:
     async def serve(self, reader, writer):
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
+                self.heard += len(data)
                 writer.write(data)
                 await writer.drain()
         self.ended.put_nowait("ended")
@@ -139,6 +140,46 @@ async def test_stranded_server_is_not_told(echo):
             assert echo.ended.empty()
     await echo.ended.get()
     await echo.ended.get()
+
+
+async def test_link_that_is_frozen_one_way_lets_the_other_pass(echo):
+    """Up: the server hears nothing. Down: it hears, and its answer is held back."""
+    async with Link(echo.port) as link, client(link.port) as (reader, writer):
+        for direction, heard in (("up", 1), ("down", 2)):
+            link.freeze(direction)
+            writer.write(b"x")
+            await link.holds()
+            await turns()
+            assert echo.heard == heard - 1 + (direction == "down")
+            link.thaw()
+            assert await reader.readexactly(1) == b"x"
+            assert echo.heard == heard
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+async def test_link_that_is_frozen_one_way_takes_no_connection(echo, direction):
+    """Opening one takes both ways; what waited passes in the end."""
+    async with Link(echo.port) as link:
+        link.freeze(direction)
+        async with client(link.port) as (reader, writer):
+            writer.write(b"x")
+            await turns()
+            assert echo.heard == 0
+            link.thaw()
+            assert await reader.readexactly(1) == b"x"
+
+
+async def test_what_a_frozen_link_holds_is_lost_when_it_is_cut(echo):
+    """The server never hears of it."""
+    async with Link(echo.port) as link, client(link.port) as (reader, writer):
+        writer.write(b"x")
+        await reader.readexactly(1)
+        link.freeze("up")
+        writer.write(b"lost")
+        await link.holds()
+        link.cut()
+        await echo.ended.get()
+        assert echo.heard == 1
 
 
 async def test_slow_link_takes_the_time_it_should(echo, monkeypatch):

@@ -52,6 +52,52 @@ def test_send_without_an_acknowledged_offset_has_that_of_the_pages():
     assert (first.offset, second.offset) == (1, 2)
 
 
+def attempts(*events):
+    """What became of each attempt to send, with the offset, and whether it was a repetition."""
+    steps = steps_of(history(*JOINED, *events))
+    return [(step.fate, step.offset, step.again) for step in steps if step.is_send]
+
+
+def test_retry_of_a_lost_message_brings_it():
+    """The first attempt is lost, the second arrives, and the pages show it there."""
+    events = ["send ann hi", "drop ann", "reconnect ann", "retry ann hi"]
+    answered = [*events, "acknowledge ann hi 1", "show ann hi 1", "show bob hi 1"]
+    assert attempts(*answered) == [("lost", None, False), ("arrived", 1, True)]
+    steps = steps_of(history(*JOINED, *answered))
+    assert arrivals(steps, "bob") == [(6, "hi", "live")]
+
+
+def test_retry_of_a_message_that_a_page_has_shown_is_known():
+    """Only its acknowledgement was lost: it arrived with the first attempt."""
+    events = ["send ann hi", "show bob hi 1", "drop ann", "reconnect ann", "retry ann hi"]
+    answered = [*events, "acknowledge ann hi 1", "show ann hi 1"]
+    assert attempts(*answered) == [("arrived", 1, False), ("known", 1, True)]
+    steps = steps_of(history(*JOINED, *answered))
+    assert arrivals(steps, "ann") == [(5, "hi", "catch-up")]
+    assert arrivals(steps, "bob") == [(3, "hi", "live")]
+
+
+def test_retry_that_is_stored_again_is_another_message():
+    """Without a key each attempt gets an offset of its own."""
+    first = ["send ann hi", "show bob hi 1", "drop ann", "reconnect ann"]
+    again = ["retry ann hi", "acknowledge ann hi 2", "show bob hi 2"]
+    assert attempts(*first, *again) == [("arrived", 1, False), ("arrived", 2, True)]
+
+
+def test_message_that_is_written_offline_waits():
+    """It is sent for the first time when the tab is back, and two of them in their order."""
+    away = ["drop ann", "send ann hi", "send ann ho", "reconnect ann"]
+    back = ["retry ann hi", "acknowledge ann hi 1", "retry ann ho", "acknowledge ann ho 2"]
+    waits = ("waits", None, False)
+    assert attempts(*away, *back) == [waits, waits, ("arrived", 1, False), ("arrived", 2, False)]
+
+
+def test_retry_that_is_refused_is_refused():
+    """The server has read it at last."""
+    events = ["send ann hi", "drop ann", "reconnect ann", "retry ann hi", "refuse ann hi"]
+    assert attempts(*events) == [("lost", None, False), ("refused", None, True)]
+
+
 def test_send_without_an_answer_that_a_page_shows_has_arrived():
     """Only the acknowledgement is lost; a message that no page shows is lost itself."""
     assert steps_of(history(*JOINED, "send ann hi", "show bob hi 1"))[-1].fate == "arrived"
