@@ -27,6 +27,8 @@ from chatlab.server import create_app
 
 IN_FLIGHT = 100
 """Messages that wait for their acknowledgement while a bad day goes on."""
+A_FEW = 5
+"""Messages that may wait in an outbox although they could be sent."""
 TICK = 0.1
 """Seconds between two wake-ups of the notebook's loop: a kernel that waits for the network notices
 an Interrupt only when its loop wakes up."""
@@ -236,8 +238,7 @@ class Lab:
         numbers, sending = count(1), set[asyncio.Task[None]]()
         for mishap in day:
             if mishap.kind == "send" and post:
-                self.clients[mishap.who].post(f"message {next(numbers)}")
-                await asyncio.sleep(0)
+                await self._post(mishap.who, f"message {next(numbers)}")
             elif mishap.kind == "send":
                 await self._back(mishap.who)
                 sending.add(asyncio.create_task(self._try(mishap.who, "send", next(numbers))))
@@ -250,6 +251,14 @@ class Lab:
             link.thaw()
             await self._back(name)
         await asyncio.gather(*sending)
+
+    async def _post(self, name: str, text: str) -> None:
+        """Put a message into an outbox, and let it not grow for ever if it can be emptied."""
+        tab = self.clients[name]
+        tab.post(text)
+        await asyncio.sleep(0)
+        if not self.links[name].frozen:
+            await tab.until(lambda: len(tab.pending) < A_FEW or not tab.posting, "send")
 
     async def _suffer(self, mishap: Mishap) -> None:
         if mishap.kind == "kill":

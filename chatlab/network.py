@@ -66,6 +66,11 @@ class Link:
         """The address of the server, by way of this link."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def frozen(self) -> bool:
+        """Whether something cannot pass, in one direction or in both."""
+        return not all(flowing.is_set() for flowing in self._flowing.values())
+
     def __await__(self) -> Generator[Any, None, Self]:
         return self.open().__await__()
 

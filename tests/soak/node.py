@@ -40,7 +40,7 @@ class Node:
 class NodeTab:
     """A tab of the chat page. What it does and records is what ChatClient does and records."""
 
-    opening = False
+    opening = posting = False
 
     def __init__(self, url, name, *, record, node, transports):
         self.node, self.url, self.name, self.transports = node, url, name, transports

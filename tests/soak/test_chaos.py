@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 from node import Node, NodeTab
-from support import tutorial
+from support import Forgetful, Keyless, tutorial
 
 import chatlab.client
 import chatlab.lab
@@ -43,13 +43,17 @@ def patience(monkeypatch):
     monkeypatch.setattr(chatlab.lab, "IN_FLIGHT", min(100, MESSAGES // 2))
 
 
-async def day(seed, server, tab):
-    """Let a day happen; return the verdict, and how many messages were acknowledged."""
+async def day(seed, server, tab, *, post=False):
+    """Let a day happen; return the verdict, and how many messages were acknowledged.
+
+    With `post` the messages go through outboxes, which promise that they arrive.
+    """
     async with Lab(server, name="chaos", process=True, heartbeat=HEARTBEAT) as lab:
         await lab.join(*NAMES, tab=tab)
         length = round(CLIENTS * MESSAGES / SENDS)
-        await lab.live_through(bad_day(seed, NAMES, length, kills=KILLS, sends=SENDS))
-        verdict = await lab.verdict()
+        mishaps = bad_day(seed, NAMES, length, kills=KILLS, sends=SENDS)
+        await lab.live_through(mishaps, post=post)
+        verdict = await lab.verdict(promised=post)
         return verdict, sum(event.kind == "acknowledge" for event in lab.history)
 
 
@@ -72,6 +76,25 @@ async def test_official_clients_get_everything_once_in_order(official_client, se
         verdict, acknowledged = await day(seed, chat, tab)
     assert str(verdict) == "valid: every message once and in order"
     assert acknowledged > CLIENTS * MESSAGES * 0.7
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS)
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_outboxes_deliver_everything_exactly_once(seed, transports):
+    """What was written is stored once, in its writer's order, and shown once on every page."""
+    tab = partial(ChatClient, transports=TRANSPORTS[transports])
+    verdict, acknowledged = await day(seed, chat, tab, post=True)
+    assert str(verdict) == "valid: every message once and in order"
+    assert verdict.unacknowledged == ()
+    assert acknowledged > CLIENTS * MESSAGES * 0.9
+
+
+@pytest.mark.parametrize(("outbox", "fault"), [(Forgetful, "lost"), (Keyless, "duplicated")])
+async def test_outbox_that_promises_less_does_not_stand_the_same_day(outbox, fault):
+    """The controls: without a second attempt messages are lost, without keys they come twice."""
+    tab = partial(ChatClient, outbox=outbox)
+    verdict, _ = await day(SEEDS[0], chat, tab, post=True)
+    assert verdict.counts[fault]
 
 
 async def test_tutorial_server_does_not_stand_the_same_day():
