@@ -7,6 +7,8 @@ always the same: Socket.IO on aiohttp, the message log, the page.
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -65,6 +67,7 @@ def create_app(
     """Make the web application of a chat server: its handlers, its log in the file `db`, the page.
 
     `server` makes the Socket.IO server, for a caller that wants one with options of its own.
+    The page sends a key with each text; a handler that cannot take it is called without it.
     Starting the application raises sqlite3.DatabaseError if `db` cannot be used.
     """
     app = web.Application()
@@ -73,11 +76,35 @@ def create_app(
     log = MessageLog(db)
     attach(sio, app)
     handlers(sio, log)
+    _drop_key(sio)
     app.cleanup_ctx.append(_opened(log))
     app.router.add_get("/", _index)
     app.router.add_get("/socket.io/socket.io.js", _browser_client)
     app.router.add_static("/page", PAGE)
     return app
+
+
+def _drop_key(sio: socketio.AsyncServer) -> None:
+    """Let a handler `chat_message(sid, text)` be called by a client that sends a key too."""
+    events = sio.handlers.get("/", {})
+    handler = events.get(CHAT_MESSAGE)
+    if handler is None or _takes_key(handler):
+        return
+
+    @functools.wraps(handler)
+    async def without_key(sid: str, *arguments: Any) -> Any:
+        answer = handler(sid, *(arguments[:1] if len(arguments) == 2 else arguments))
+        return await answer if inspect.isawaitable(answer) else answer
+
+    events[CHAT_MESSAGE] = without_key
+
+
+def _takes_key(handler: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(handler).bind("sid", "text", "key")
+    except TypeError:
+        return False
+    return True
 
 
 def _two(arguments: tuple[Any, ...]) -> tuple[Any, Any]:

@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import serving, wired
+from support import ordered, serving, wired
 
 from chatlab.client import ChatClient
 from chatlab.log import PRAGMAS
-from chatlab.messages import MAX_TEXT
+from chatlab.messages import CHAT_MESSAGE, MAX_TEXT
 from chatlab.server import BROWSER_CLIENT
 
 
@@ -216,6 +216,56 @@ async def alive(server):
     async with wired(server.url) as other:
         await other.connect()
         return await other.emit(1, "still there?")
+
+
+# Handlers of learners, who know nothing of keys.
+
+
+def silent(sio, log):
+    @sio.on(CHAT_MESSAGE)
+    async def chat_message(sid, text):
+        await log.append(text)
+
+
+def plain(sio, log):
+    @sio.on(CHAT_MESSAGE)
+    def chat_message(sid, text):
+        return text.upper()
+
+
+def curious(sio, log):
+    @sio.on(CHAT_MESSAGE)
+    async def chat_message(sid, text, client_offset="none"):
+        return f"{text} {client_offset}"
+
+
+@pytest.mark.parametrize(
+    ("handlers", "answer"),
+    [(ordered, [1]), (silent, []), (plain, ["HI"]), (curious, ["hi key"])],
+)
+async def test_handler_gets_the_key_only_if_it_takes_one(tmp_path, handlers, answer):
+    """`chat_message(sid, text)` is called without it, and acknowledges what it always did."""
+    async with serving(tmp_path / "chat.db", handlers) as server, wired(server.url) as ann:
+        await ann.connect({"serverOffset": 0})
+        assert await ann.emit(1, "hi", "key") == answer
+
+
+async def test_handler_without_a_key_still_fails_on_anything_else(tmp_path):
+    """Only the key is dropped: the error for a third argument is the learner's to see."""
+    handlers, errors = [], []
+
+    def register(sio, log):
+        silent(sio, log)
+        handlers.append(sio.handlers["/"])
+
+    async with serving(tmp_path / "chat.db", register):
+        called = handlers[0][CHAT_MESSAGE]
+        assert called.__name__ == "chat_message"
+        for arguments in ((), ("hi", "key", "more")):
+            with pytest.raises(TypeError) as error:
+                await called("sid", *arguments)
+            errors.append(str(error.value))
+    assert all("chat_message()" in error for error in errors)
 
 
 # A database that says no.
