@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
+import sqlite3
 import sys
 from collections import namedtuple
 from functools import partial
@@ -17,12 +19,25 @@ from aiohttp import web
 from chatlab.background import DRAIN
 from chatlab.messages import CHAT_MESSAGE
 from chatlab.outbox import Outbox
-from chatlab.server import chat, create_app
+from chatlab.server import PAGE, chat, create_app
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import this
 Served = namedtuple("Served", "url sio log runner")
 AT_ONCE, TEXT = 500, "x" * 500
 """How often a handler is called at once in a busy server, and with which text."""
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",  # this machine, and no other
+]
+WITHOUT_KEY = ("page.js", 'emit("chat message", content, key,', 'emit("chat message", content,')
+"""What takes the key out of the page's script, for `rewritten`."""
 
 
 @contextlib.asynccontextmanager
@@ -127,6 +142,24 @@ class Hold:
 def missing(what):
     """Skip the test, or fail it where nothing may be skipped."""
     (pytest.fail if os.environ.get("CHATLAB_REQUIRE_BROWSER") == "1" else pytest.skip)(what)
+
+
+def chromium():
+    """Return the path of the browser, or skip the test."""
+    return shutil.which("chromium") or missing("Chromium is not installed: none on the PATH")
+
+
+def rewritten(script, old, new):
+    """Return a script of the page with one piece of it replaced."""
+    written = (PAGE / script).read_text()
+    assert written.count(old) == 1
+    return written.replace(old, new)
+
+
+def stored(db):
+    """Return the texts in the table of a server's database, in order."""
+    with contextlib.closing(sqlite3.connect(db)) as connection:
+        return [text for (text,) in connection.execute("SELECT content FROM messages ORDER BY id")]
 
 
 async def turns(count=50):

@@ -325,6 +325,7 @@ async def test_page_and_its_parts_are_served(served):
         for path, kind in (
             ("/", "html"),
             ("/page/page.js", "javascript"),
+            ("/page/outbox.js", "javascript"),
             ("/page/style.css", "css"),
         ):
             async with session.get(served.url + path) as answer:

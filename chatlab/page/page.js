@@ -1,13 +1,17 @@
 // The chat page. It keeps the offset of the last message that it has shown, and says it whenever
-// it connects; the server answers with the messages after it.
+// it connects; the server answers with the messages after it. What is written here goes into the
+// outbox, and from there to the server.
+
+import { Kept } from "./kept.js";
+import { showLetters } from "./letters.js";
+import { Outbox } from "./outbox.js";
 
 const CDN = "https://cdn.socket.io/4.8.4/socket.io.min.js";
 const INTEGRITY = "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1";
-const ANSWER_WITHIN = 10_000; // milliseconds
 
 const element = (id) => document.getElementById(id);
-const [state, offset, line, reload, messages, form, problem, text] =
-  ["state", "offset", "line", "reload", "messages", "form", "problem", "text"].map(element);
+const [state, offset, line, reload, messages, form, problem, notice, text] =
+  ["state", "offset", "line", "reload", "messages", "form", "problem", "notice", "text"].map(element);
 
 function loadScript(src, attributes = {}) {
   return new Promise((resolve, reject) => {
@@ -38,28 +42,93 @@ messages.onscroll = () => {
 };
 new ResizeObserver(follow).observe(messages);
 
-function show(content, position) {
+function itemOf(content, position) {
   const item = document.createElement("li");
   item.textContent = content; // never as HTML: it comes from somebody else
   item.dir = "auto";
   item.dataset.offset = position;
-  messages.append(item);
+  return item;
+}
+
+// What is shown, and up to where. A server that numbers its messages sends a number as `position`;
+// those of the first chapters send none, and what they send is shown and not kept.
+const kept = new Kept();
+let reached = 0; // the offset of the last message
+
+function reach(position) {
+  reached = position;
+  offset.textContent = position;
+}
+
+function showKept() {
+  const list = kept.load();
+  messages.append(...list.map(([position, content]) => itemOf(content, position)));
+  if (list.length) reach(kept.last);
   follow();
 }
 
+function show(content, position) {
+  messages.append(itemOf(content, position));
+  follow();
+  if (!Number.isInteger(position)) return;
+  reach(position);
+  kept.add(position, content);
+  showNotice();
+}
+
+function forget() {
+  messages.replaceChildren();
+  kept.forget();
+  reach(0);
+}
+
+let socket; // there is none until the client has loaded
+const outbox = new Outbox(
+  (content, key, answered) => socket.emit("chat message", content, key, answered),
+  () => {
+    showLetters(outbox, takeBack);
+    showNotice();
+  },
+);
+
+// Take the text of a letter back into the form, in front of what is being written there.
+function takeBack(letter) {
+  text.value = [letter.text, text.value].filter(Boolean).join(" ");
+  text.focus();
+}
+
+// What this browser cannot keep, in words.
+function showNotice() {
+  const words = [];
+  if (!outbox.safe) {
+    const why = outbox.works ? "has no room" : "stores nothing";
+    words.push(`This browser ${why}: unsent messages are gone after a reload.`);
+  }
+  if (!kept.whole) words.push("The list is not kept: a reload asks for all messages again.");
+  const sentences = words.join(" ");
+  if (notice.textContent !== sentences) notice.textContent = sentences; // said once
+}
+
 function start() {
-  const socket = io({
+  let asked; // the offset that was sent with this connection
+  let first; // whether its first message is still to come
+  socket = io({
     path: new URL("socket.io", document.baseURI).pathname, // also right behind a proxy
-    auth: { serverOffset: 0 },
+    auth: (send) => {
+      [asked, first] = [reached, true];
+      send({ serverOffset: asked });
+    },
   });
   let held = false; // whether the line is down because somebody pressed the button
 
   socket.on("chat message", (content, position) => {
-    show(content, position);
-    if (position !== undefined) {
-      socket.auth.serverOffset = position;
-      offset.textContent = position;
+    // A server sends only what is after the offset it was given. If it sends something that is not,
+    // our offset means nothing to it: it has another log, and what is shown here is not in it.
+    if (Number.isInteger(position)) {
+      if (first && position <= asked) forget();
+      first = false;
     }
+    show(content, position);
   });
 
   // A client whom the server refused or sent away does not try again on its own.
@@ -73,8 +142,12 @@ function start() {
   socket.on("connect", () => {
     problem.textContent = "";
     showState();
+    outbox.connected();
   });
-  socket.on("disconnect", showState);
+  socket.on("disconnect", () => {
+    showState();
+    outbox.disconnected();
+  });
   socket.on("connect_error", (error) => {
     if (error.data) problem.textContent = `The server refuses: ${error.message}`;
     showState();
@@ -88,26 +161,19 @@ function start() {
     else socket.disconnect(); // and stop trying
     showState();
   };
-
-  form.onsubmit = (event) => {
-    event.preventDefault();
-    const content = text.value;
-    if (!socket.connected) {
-      problem.textContent = "Not sent: there is no connection. Your text stays here.";
-      return;
-    }
-    problem.textContent = "";
-    text.value = "";
-    socket.timeout(ANSWER_WITHIN).emit("chat message", content, (error, answer) => {
-      if (error) problem.textContent = `No answer: the server may not have got “${content}”.`;
-      else if (answer?.error) problem.textContent = `Not sent: ${answer.message}.`;
-      else return;
-      text.value ||= content;
-    });
-  };
 }
 
+// Writing needs no connection, and not even the client: the outbox waits.
+form.onsubmit = (event) => {
+  event.preventDefault();
+  outbox.add(text.value);
+  text.value = "";
+};
 reload.onclick = () => location.reload();
+
+showKept();
+showLetters(outbox, takeBack);
+showNotice();
 try {
   await loadClient();
   start();

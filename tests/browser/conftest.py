@@ -10,21 +10,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from support import missing
+from support import CHROMIUM_ARGUMENTS, chromium, missing
 from tabs import Tab
 
 from chatlab.server import BROWSER_CLIENT
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",  # this machine, and no other
-]
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 JUPYTERLAB = [
     "jupyterlab",
@@ -78,12 +68,10 @@ class Process:
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, without a window."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        missing("Chromium is not installed: no chromium on the PATH")
+    path = chromium()
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
 

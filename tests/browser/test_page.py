@@ -2,6 +2,7 @@
 
 import pytest
 from playwright.sync_api import expect
+from tabs import rewrite
 
 from chatlab.server import BROWSER_CLIENT
 
@@ -111,46 +112,26 @@ def test_same_markup_as_html_would_run(open_tab):
     tab.page.wait_for_function("window.ran")
 
 
-def test_refused_message_stays_in_the_form(open_tab):
-    """A text that is too long for the server comes back with a sentence, and can be shortened."""
-    tab = open_tab()
-    tab.text.evaluate("input => input.removeAttribute('maxlength')")
-    tab.send("x" * 10_001)
-    expect(tab.problem).to_have_text("Not sent: a message has at most 10,000 characters.")
-    expect(tab.text).to_have_value("x" * 10_001)
-    tab.send("short")
-    tab.shows("short")
-    expect(tab.problem).to_be_hidden()
-
-
 def test_refused_connection_is_said_and_not_awaited(context, server):
     """A page that asks with a bad offset is told so, and does not claim to be connecting."""
-    script = (BROWSER_CLIENT.parents[1] / "page.js").read_text()
-    asks_badly = script.replace("serverOffset: 0", 'serverOffset: "abc"')
-    assert asks_badly != script
     page = context.new_page()
-    page.route(
-        "**/page/page.js",
-        lambda route: route.fulfill(body=asks_badly, content_type="text/javascript"),
-    )
+    rewrite(page, "page.js", "serverOffset: asked", 'serverOffset: "abc"')
     page.goto(server.url)
     expect(page.get_by_role("status")).to_have_text("not connected")
     expect(page.get_by_role("alert")).to_contain_text("The server refuses: an offset is a whole")
     expect(page.get_by_role("button", name="Reconnect")).to_be_visible()
 
 
-def test_message_without_a_connection_stays_in_the_form(open_tab):
-    """A tab that is off the line keeps the text and says so; back again, it can be sent."""
+def test_message_without_a_connection_waits_for_it(open_tab):
+    """A tab that is off the line keeps the message and says so; back again, it sends it."""
     tab = open_tab()
     tab.press("Drop the line")
     tab.send("are you there?")
-    expect(tab.problem).to_have_text("Not sent: there is no connection. Your text stays here.")
-    expect(tab.text).to_have_value("are you there?")
+    expect(tab.letters).to_have_text(["are you there?waits for the connection"])
+    expect(tab.text).to_have_value("")
     tab.press("Reconnect")
-    tab.says("connected")
-    expect(tab.problem).to_be_hidden()
-    tab.press("Send")
     tab.shows("are you there?")
+    tab.holds()
 
 
 def test_keyboard_alone_is_enough(open_tab):
@@ -161,6 +142,7 @@ def test_keyboard_alone_is_enough(open_tab):
     keys.type("one")
     keys.press("Enter")
     tab.shows("one")
+    tab.holds()
     for name in ("Messages", "Reload", "Drop the line"):
         keys.press("Shift+Tab")
         expect(tab.page.locator(":focus")).to_have_accessible_name(name)
@@ -174,6 +156,7 @@ def test_keyboard_alone_is_enough(open_tab):
     keys.press("Tab")
     keys.press("Space")
     tab.shows("one", "two")
+    tab.holds()
     for _ in range(3):
         keys.press("Shift+Tab")
     with tab.page.expect_navigation():
@@ -181,8 +164,8 @@ def test_keyboard_alone_is_enough(open_tab):
     tab.shows("one", "two")
 
 
-def test_screen_reader_hears_state_messages_and_problems(open_tab):
-    """One status, one alert, a polite live list, and a field with a label."""
+def test_screen_reader_hears_state_and_messages(open_tab):
+    """One status, a polite live list, another that says what it is, and a field with a label."""
     tab = open_tab()
     tab.press("Drop the line")
     tab.send("x")
@@ -195,25 +178,34 @@ def test_screen_reader_hears_state_messages_and_problems(open_tab):
           - button "Reload"
         - main:
           - list "Messages"
-        - alert: "Not sent: there is no connection. Your text stays here."
+          - list "Not sent yet":
+            - listitem: x waits for the connection
         - text: Message
-        - textbox "Message": x
+        - textbox "Message"
         - button "Send"
     """)
-    expect(tab.page.get_by_role("list")).to_have_attribute("aria-live", "polite")
+    messages = tab.page.get_by_role("list", name="Messages")
+    expect(messages).to_have_attribute("aria-live", "polite")
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_narrow_screen_needs_no_sideways_scrolling(open_tab, width):
-    """A link without a space and a long problem fit a phone, and the form stays in view."""
+    """A link without a space fits a phone, sent or not or refused; the form stays in view."""
     tab = open_tab()
     tab.page.set_viewport_size({"width": width, "height": 640})
     tab.send(LONG)
     tab.shows(LONG)
+    tab.text.evaluate("input => input.removeAttribute('maxlength')")
+    tab.send(LONG * 20)
+    expect(tab.page.get_by_role("button", name="Discard")).to_be_visible()
     tab.press("Drop the line")
-    tab.send(LONG)
-    expect(tab.problem).to_be_visible()
+    for _ in range(10):
+        tab.send(LONG)
+    expect(tab.letters).to_have_count(11)
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sideways = "lists => lists.every((list) => list.scrollWidth <= list.clientWidth)"
+    assert tab.page.locator("ol").evaluate_all(sideways)
+    expect(tab.messages).to_be_in_viewport()
     expect(tab.page.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
 
 
@@ -228,12 +220,12 @@ def long_tab(open_tab):
 
 
 def test_newest_message_is_in_view(long_tab):
-    """The list scrolls with the conversation, also when a problem takes some of its room."""
+    """The list scrolls with the conversation, also when the outbox takes some of its room."""
     expect(long_tab.messages.last).to_be_in_viewport(ratio=1)
     expect(long_tab.messages.first).not_to_be_in_viewport()
     long_tab.press("Drop the line")
     long_tab.send("x")
-    expect(long_tab.problem).to_be_visible()
+    expect(long_tab.letters).to_be_visible()
     expect(long_tab.messages.last).to_be_in_viewport(ratio=1)
 
 

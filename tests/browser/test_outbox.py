@@ -1,0 +1,494 @@
+"""The page's outbox in a real browser: what was written arrives once and in order, or is said."""
+
+import contextlib
+import sqlite3
+
+import pytest
+from playwright.sync_api import expect
+from support import WITHOUT_KEY, stored
+from tabs import Tab, rewrite
+
+from chatlab.log import SCHEMA
+
+TEXTS = ["one", "two", "three", "four"]
+# What the page's WebSocket does to an acknowledgement, while a test wants it: it closes instead of
+# handing it over, or it swallows it. A page that has moved to its WebSocket says so.
+LOSE = """
+    window.acknowledgements = "arrive";
+    const { send } = WebSocket.prototype;
+    WebSocket.prototype.send = function (data) {
+      if (data === "5") window.upgraded = true;
+      send.call(this, data);
+    };
+    const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
+    Object.defineProperty(WebSocket.prototype, "onmessage", {
+      set(listener) {
+        set.call(this, (event) => {
+          const fate = event.data.startsWith("43") ? window.acknowledgements : "arrive";
+          if (fate === "arrive") return listener(event);
+          window.acknowledgements = "arrive";
+          if (fate === "close") this.close();
+        });
+      },
+    });
+"""
+DENIED = """
+    for (const area of ["localStorage", "sessionStorage"]) {
+      Object.defineProperty(window, area, {
+        get() { throw new DOMException("denied", "SecurityError"); },
+      });
+    }
+"""
+FULL = """
+    Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };
+"""
+FULL_AFTER = """
+    const { setItem } = Storage.prototype;
+    Storage.prototype.setItem = function (key, value) {
+      if (window.full) throw new DOMException("full", "QuotaExceededError");
+      setItem.call(this, key, value);
+    };
+"""
+NOTHING_STORED = "This browser stores nothing: unsent messages are gone after a reload."
+NO_ROOM = "This browser has no room: unsent messages are gone after a reload."
+NOT_KEPT = "The list is not kept: a reload asks for all messages again."
+
+
+@pytest.fixture
+def db(tmp_path):
+    """The file of the server's database."""
+    return tmp_path / "chat.db"
+
+
+@pytest.fixture
+def open_lossy_tab(context, open_tab):
+    """A function that opens a tab of which a test can lose acknowledgements."""
+    context.add_init_script(LOSE)
+
+    def open_lossy_tab():
+        tab = open_tab()
+        tab.page.wait_for_function("window.upgraded")
+        return tab
+
+    return open_lossy_tab
+
+
+def write_offline(tab, *texts):
+    """Drop the line and write; what was written waits."""
+    tab.press("Drop the line")
+    tab.says("line dropped")
+    for text in texts:
+        tab.send(text)
+    tab.holds(*texts)
+
+
+def lose(tab, fate):
+    tab.page.evaluate("fate => { window.acknowledgements = fate; }", fate)
+
+
+def asked_from(page, action):
+    """Do something that makes a page connect; return what its CONNECT says."""
+
+    def connects(request):
+        return request.method == "POST" and (request.post_data or "").startswith("40")
+
+    with page.expect_request(connects) as connect:
+        action()
+    return connect.value.post_data.removeprefix("40")
+
+
+def refuse(tab, text):
+    """Write what the server refuses; return the item of the letter."""
+    tab.text.evaluate("input => input.removeAttribute('maxlength')")
+    tab.send(text)
+    item = tab.letters.filter(has=tab.page.get_by_role("button", name="Edit"))
+    expect(item).to_contain_text("Not sent: a message has at most 10,000 characters.")
+    return item
+
+
+TOO_LONG = "x" * 10_001
+
+# Waiting for the connection.
+
+
+def test_reload_sends_what_was_pending_once_and_in_order(open_tab, db):
+    """What was written off the line is stored in the order of writing, after a reload."""
+    tab = open_tab()
+    write_offline(tab, *TEXTS)
+    tab.press("Reload")
+    tab.shows(*TEXTS)
+    tab.holds()
+    assert stored(db) == TEXTS
+
+
+def test_closed_tab_is_sent_by_the_next(open_tab, db):
+    """The letters of a tab that is gone belong to whoever comes next."""
+    tab = open_tab()
+    write_offline(tab, *TEXTS)
+    tab.page.close()
+    assert stored(db) == []
+    tab = open_tab()
+    tab.shows(*TEXTS)
+    tab.holds()
+    assert stored(db) == TEXTS
+
+
+def test_killed_server_gets_what_was_written_meanwhile(open_tab, server, db):
+    """kill -9, four messages, a start: all are there, behind the one before."""
+    tab = open_tab()
+    tab.send("before")
+    tab.shows("before")
+    server.kill()
+    tab.says("connecting …")
+    for text in TEXTS:
+        tab.send(text)
+    tab.holds(*TEXTS)
+    server.start()
+    tab.shows("before", *TEXTS)
+    tab.holds()
+    assert stored(db) == ["before", *TEXTS]
+
+
+def test_order_holds_when_the_clock_steps_back(open_tab, db):
+    """A later letter comes later, also after a reload, whatever the clock says."""
+    tab = open_tab()
+    tab.press("Drop the line")
+    for text in TEXTS:
+        tab.send(text)
+        tab.page.evaluate("() => { const now = Date.now(); Date.now = () => now - 60_000; }")
+    tab.holds(*TEXTS)
+    tab.press("Reload")
+    tab.shows(*TEXTS)
+    assert stored(db) == TEXTS
+
+
+def test_written_before_the_client_has_loaded_is_sent_later(context, server, db):
+    """The form works at once: its letters wait for the rest of the page."""
+    page = context.new_page()
+    held = []
+    page.route("**/page/vendor/*", lambda route: held.append(route))
+    with page.expect_request("**/page/vendor/*"):
+        page.goto(server.url, wait_until="commit")
+    tab = Tab(page)
+    tab.send("early")
+    expect(tab.letters).to_contain_text(["waits for the connection"])
+    held[0].continue_()
+    tab.shows("early")
+    tab.holds()
+    assert stored(db) == ["early"]
+
+
+def test_written_before_the_script_has_loaded_stays_in_the_form(context, server):
+    """Nobody could take it yet: the form does nothing, and the page is not left."""
+    page, held = context.new_page(), []
+    page.route("**/page/page.js", lambda route: held.append(route))
+    with page.expect_request("**/page/page.js"):
+        page.goto(server.url, wait_until="commit")
+    tab = Tab(page)
+    tab.send("too early")
+    held[0].continue_()
+    tab.says("connected")
+    expect(tab.text).to_have_value("too early")
+
+
+# A lost acknowledgement.
+
+
+@pytest.mark.parametrize("fate", ["close", "swallow"])
+def test_lost_acknowledgement_stores_once(context, open_lossy_tab, db, fate):
+    """The connection breaks, or stands and is silent: the letter is sent again and stored once."""
+    rewrite(context, "outbox.js", "ANSWER_WITHIN = 10_000", "ANSWER_WITHIN = 500")
+    tab = open_lossy_tab()
+    lose(tab, fate)
+    for text in TEXTS:
+        tab.send(text)
+    tab.shows(*TEXTS)
+    tab.holds()
+    assert tab.page.evaluate("window.acknowledgements") == "arrive"  # it was lost
+    assert stored(db) == TEXTS
+
+
+def test_lost_acknowledgement_stores_twice_without_a_key(context, open_lossy_tab, db):
+    """The control: the same script without the key."""
+    rewrite(context, *WITHOUT_KEY)
+    tab = open_lossy_tab()
+    lose(tab, "close")
+    for text in TEXTS:
+        tab.send(text)
+    tab.shows("one", *TEXTS)
+    tab.holds()
+    assert stored(db) == ["one", *TEXTS]
+
+
+def test_letter_that_was_not_stored_is_tried_again(open_tab, db):
+    """While the database says no the letter waits and says why, and those behind it wait too."""
+    tab = open_tab()
+    with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute(
+            "CREATE TRIGGER no BEFORE INSERT ON messages BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+        tab.send("one")
+        tab.send("two")
+        sentence = "the message could not be stored: no room; it will be sent again"
+        expect(tab.letters).to_have_text([f"one{sentence}", "twowaits for its turn"])
+        other.execute("DROP TRIGGER no")
+    tab.shows("one", "two")
+    tab.holds()
+    assert stored(db) == ["one", "two"]
+
+
+# Two tabs that share what is stored.
+
+
+def test_two_tabs_send_the_same_letters_once_and_in_order(context, open_tab, server, db):
+    """Both send all of them at the same time, and no letter overtakes another."""
+    texts = [str(number) for number in range(30)]
+    ann = open_tab()
+    write_offline(ann, *texts)
+    bob = Tab(context.new_page())
+    bob.page.goto(server.url)
+    ann.press("Reconnect")
+    for tab in (ann, bob):
+        tab.shows(*texts)
+        tab.holds()
+    assert stored(db) == texts
+
+
+def test_letter_that_another_tab_has_sent_leaves_the_outbox(open_tab):
+    """A tab that is still off the line knows that its letters were sent."""
+    ann = open_tab()
+    write_offline(ann, *TEXTS)
+    bob = open_tab()
+    bob.shows(*TEXTS)
+    ann.holds()
+    ann.says("line dropped")
+
+
+def test_refusal_is_heard_in_the_other_tab_and_so_is_its_end(open_tab):
+    """Both tabs have the letter; one hears the refusal, the other one throws the letter away."""
+    ann = open_tab()
+    ann.text.evaluate("input => input.removeAttribute('maxlength')")
+    write_offline(ann, TOO_LONG)
+    bob = open_tab()
+    for tab in (bob, ann):
+        expect(tab.letters).to_contain_text("Not sent: a message has at most 10,000 characters.")
+    ann.press("Discard")
+    for tab in (ann, bob):
+        tab.holds()
+
+
+def test_two_writers_keep_what_the_other_has_stored(open_tab, db):
+    """Both write off the line, by turns; both reload, and nothing is gone."""
+    ann, bob = open_tab(), open_tab()
+    for tab in (ann, bob):
+        tab.press("Drop the line")
+    for number in range(4):
+        ann.send(f"ann {number}")
+        bob.send(f"bob {number}")
+    ann.page.close()
+    bob.page.close()
+    tab = open_tab()
+    expect(tab.messages).to_have_count(8)
+    tab.holds()
+    for name in ("ann", "bob"):
+        mine = [text for text in stored(db) if text.startswith(name)]
+        assert mine == [f"{name} {number}" for number in range(4)]
+
+
+# Refused letters.
+
+
+def test_refused_letter_does_not_hold_up_the_next(open_tab, db):
+    """It stays, with the server's sentence, also after a reload; the next one is sent."""
+    tab = open_tab()
+    refuse(tab, TOO_LONG)
+    tab.send("short")
+    tab.shows("short")
+    tab.press("Reload")
+    tab.shows("short")
+    expect(tab.letters).to_contain_text(["Not sent: a message has at most 10,000 characters."])
+    assert stored(db) == ["short"]
+
+
+def test_edit_takes_the_text_back_into_the_form(open_tab, db):
+    """In front of what is being written there; it can be shortened and sent."""
+    tab = open_tab()
+    item = refuse(tab, TOO_LONG)
+    tab.text.fill("and more")
+    item.get_by_role("button", name="Edit").press("Enter")
+    tab.holds()
+    expect(tab.text).to_have_value(f"{TOO_LONG} and more")
+    expect(tab.text).to_be_focused()
+    tab.send("short")
+    tab.shows("short")
+    tab.press("Reload")
+    tab.shows("short")
+    tab.holds()
+    assert stored(db) == ["short"]
+
+
+def test_discard_throws_the_letter_away(open_tab, db):
+    """For good: also after a reload, it is not there."""
+    tab = open_tab()
+    item = refuse(tab, TOO_LONG)
+    item.get_by_role("button", name="Discard").press("Enter")
+    tab.holds()
+    expect(tab.text).to_be_focused()
+    tab.press("Reload")
+    tab.says("connected")
+    tab.holds()
+    assert stored(db) == []
+
+
+def test_letter_is_shown_as_text(open_tab):
+    """What waits is never HTML either."""
+    tab = open_tab()
+    write_offline(tab, "<img src=x onerror='window.ran = true'>")
+    tab.page.reload()
+    tab.shows("<img src=x onerror='window.ran = true'>")
+    assert tab.page.evaluate("window.ran") is None
+
+
+# A browser that does not store.
+
+
+def test_denied_storage_is_said_and_all_works(context, open_tab, db):
+    """Memory alone is enough for as long as the page lives; a reload asks from 0."""
+    context.add_init_script(DENIED)
+    tab = open_tab()
+    notice = tab.page.get_by_text(NOTHING_STORED)
+    expect(notice).to_be_visible()
+    write_offline(tab, *TEXTS)
+    tab.press("Reconnect")
+    tab.shows(*TEXTS)
+    tab.holds()
+    expect(tab.page.get_by_text(NOT_KEPT)).to_be_visible()
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == '{"serverOffset":0}'
+    tab.shows(*TEXTS)
+    assert stored(db) == TEXTS
+
+
+def test_full_storage_is_said_and_nothing_is_lost_while_the_page_lives(context, open_tab, db):
+    """The same where storing fails and reading does not."""
+    context.add_init_script(FULL)
+    tab = open_tab()
+    expect(tab.page.get_by_text(NOTHING_STORED)).to_be_visible()
+    write_offline(tab, *TEXTS)
+    tab.press("Reconnect")
+    tab.shows(*TEXTS)
+    tab.holds()
+    assert stored(db) == TEXTS
+
+
+def test_storage_that_fills_up_is_said_for_as_long_as_it_matters(context, open_tab, db):
+    """What was stored stays stored; the notice goes when everything was sent."""
+    context.add_init_script(FULL_AFTER)
+    tab = open_tab()
+    write_offline(tab, "kept")
+    expect(tab.page.get_by_text("This browser")).to_have_count(0)
+    tab.page.evaluate("window.full = true")
+    tab.send("in memory")
+    expect(tab.page.get_by_text(NO_ROOM)).to_be_visible()
+    tab.press("Reconnect")
+    tab.shows("kept", "in memory")
+    tab.holds()
+    expect(tab.page.get_by_text(NO_ROOM)).to_have_count(0)
+    assert stored(db) == ["kept", "in memory"]
+
+
+def test_storage_full_of_others_things_is_left_alone(open_tab):
+    """Items that are none of ours, and items of ours that make no sense, do no harm."""
+    tab = open_tab()
+    tab.page.evaluate("""() => {
+        localStorage.setItem("somebody else's", "{");
+        localStorage.setItem("chatlab.letter./.junk", "{");
+        localStorage.setItem("chatlab.letter./.1.0123456789abcdef0123456789abcdef", "[1]");
+        sessionStorage.setItem("chatlab.message./.junk", "{");
+    }""")
+    tab.press("Reload")
+    tab.says("connected")
+    tab.holds()
+    tab.send("hello")
+    tab.shows("hello")
+    assert tab.page.evaluate('localStorage.getItem("somebody else\'s")') == "{"
+
+
+# The list of messages, kept for a reload.
+
+
+def test_reload_asks_only_for_what_is_new(open_tab):
+    """The kept list is shown again, and the rest comes from the server."""
+    ann, bob = open_tab(), open_tab()
+    for text in TEXTS[:2]:
+        ann.send(text)
+    bob.shows(*TEXTS[:2])
+    bob.press("Drop the line")
+    for text in TEXTS[2:]:
+        ann.send(text)
+    ann.shows(*TEXTS)
+    assert asked_from(bob.page, lambda: bob.press("Reload")) == '{"serverOffset":2}'
+    bob.shows(*TEXTS)
+    expect(bob.page.get_by_text("offset 4")).to_be_visible()
+    assert asked_from(bob.page, lambda: bob.press("Reload")) == '{"serverOffset":4}'
+    bob.shows(*TEXTS)
+
+
+def test_another_tab_has_seen_nothing_yet(open_tab):
+    """The list is a tab's own: a new tab asks for everything, as the control of the test above."""
+    ann = open_tab()
+    ann.send("one")
+    ann.shows("one")
+    page = ann.page.context.new_page()
+    assert asked_from(page, lambda: page.goto(ann.page.url)) == '{"serverOffset":0}'
+    Tab(page).shows("one")
+
+
+def test_list_that_is_not_kept_whole_is_not_kept(context, open_tab):
+    """When there is no room for one message more, the reload asks for all of them."""
+    context.add_init_script(FULL_AFTER)
+    tab = open_tab()
+    tab.send("one")
+    tab.shows("one")
+    tab.page.evaluate("window.full = true")
+    tab.send("two")
+    tab.shows("one", "two")
+    expect(tab.page.get_by_text(NOT_KEPT)).to_be_visible()
+    tab.page.evaluate("window.full = false")
+    tab.send("three")
+    tab.shows("one", "two", "three")
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == '{"serverOffset":0}'
+    tab.shows("one", "two", "three")
+
+
+def test_list_with_a_hole_is_not_used(open_tab):
+    """Whoever has taken an item out of the middle: the page asks for everything."""
+    tab = open_tab()
+    for text in TEXTS:
+        tab.send(text)
+    tab.shows(*TEXTS)
+    tab.page.evaluate("sessionStorage.removeItem('chatlab.message./.2')")
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == '{"serverOffset":0}'
+    tab.shows(*TEXTS)
+
+
+def test_shorter_log_takes_the_place_of_the_list(open_tab, server, db):
+    """The server comes back with another database: what is shown is that one and nothing else."""
+    tab = open_tab()
+    for text in TEXTS:
+        tab.send(text)
+    tab.shows(*TEXTS)
+    tab.holds()
+    server.kill()
+    tab.says("connecting …")
+    for file in db.parent.glob("chat.db*"):
+        file.unlink()
+    with contextlib.closing(sqlite3.connect(db)) as other, other:
+        other.execute(SCHEMA)
+        other.executemany("INSERT INTO messages (content) VALUES (?)", [("new 1",), ("new 2",)])
+    server.start()
+    tab.shows("new 1", "new 2")
+    expect(tab.page.get_by_text("offset 2")).to_be_visible()
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == '{"serverOffset":2}'
+    tab.shows("new 1", "new 2")
+    tab.send("new 3")
+    tab.shows("new 1", "new 2", "new 3")
