@@ -11,6 +11,7 @@ from chatlab.lab import Lab, should_be_valid, should_show
 from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, Message, Refused, check_text, offset_of
 from chatlab.network import Link, bad_day
+from chatlab.outbox import Letter, Outbox
 from chatlab.server import chat, create_app
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "Game",
     "History",
     "Lab",
+    "Letter",
     "Link",
     "Message",
     "MessageLog",
+    "Outbox",
     "Refused",
     "Verdict",
     "bad_day",

@@ -119,8 +119,15 @@ class Link:
             flowing.set()
 
     async def holds(self) -> None:
-        """Wait until a frozen link holds something back."""
+        """Wait until a frozen link holds something back: bytes, or a new connection."""
         await self._holding.wait()
+
+    async def lose(self) -> None:
+        """Break every connection, once a frozen link holds something back: it is lost."""
+        if self.frozen:
+            await self.holds()
+        self.cut()
+        self.thaw()
 
     def strand(self) -> None:
         """Leave connections half-open: the client's side breaks, and the server is not told."""
@@ -139,8 +146,8 @@ class Link:
         task.add_done_callback(self._accepting.discard)
 
     async def _join(self, client: Streams) -> None:
-        for flowing in self._flowing.values():
-            await flowing.wait()
+        for direction in self._flowing:
+            await self._passage(direction)
         try:
             server = await asyncio.open_connection("127.0.0.1", self.server_port)
         except OSError:  # no server there: the client's connection ends, as it would without us

@@ -163,23 +163,29 @@ async def test_link_that_is_frozen_one_way_takes_no_connection(echo, direction):
         link.freeze(direction)
         async with client(link.port) as (reader, writer):
             writer.write(b"x")
+            await link.holds()
             await turns()
             assert echo.heard == 0
             link.thaw()
             assert await reader.readexactly(1) == b"x"
+            await link.lose()  # nothing is frozen: it does not wait
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
 
 
-async def test_what_a_frozen_link_holds_is_lost_when_it_is_cut(echo):
-    """The server never hears of it."""
+async def test_what_a_frozen_link_holds_can_be_lost(echo):
+    """The server never hears of it, and the next connection is as good as new."""
     async with Link(echo.port) as link, client(link.port) as (reader, writer):
         writer.write(b"x")
         await reader.readexactly(1)
         link.freeze("up")
         writer.write(b"lost")
-        await link.holds()
-        link.cut()
+        await link.lose()
         await echo.ended.get()
-        assert echo.heard == 1
+        async with client(link.port) as (again, other):
+            other.write(b"y")
+            assert await again.readexactly(1) == b"y"
+        assert echo.heard == 2
 
 
 async def test_slow_link_takes_the_time_it_should(echo, monkeypatch):

@@ -75,14 +75,12 @@ async def fault(direction, outbox, transports):
     """Let a message of ann's, or its answer, get lost on the line; return the verdict."""
     tab = partial(ChatClient, outbox=outbox, transports=transports)
     async with Lab(chat) as lab:
-        ann, bob = await lab.join("ann", tab=tab), await lab.join("bob")
+        ann, _ = await lab.join("ann", tab=tab), await lab.join("bob")
         ann.post("one")
         await lab.quiet()
         lab.links["ann"].freeze(direction)
         ann.post("two")
-        await (lab.links["ann"].holds() if direction == "up" else bob.sees(2))
-        lab.links["ann"].cut()
-        lab.links["ann"].thaw()
+        await lab.links["ann"].lose()
         await lab.quiet()
         ann.post("three")
         return (await lab.verdict(promised=True)).counts

@@ -89,8 +89,7 @@ def machine(world):
                 link.freeze(direction)
                 world.write(who)
                 if tab.connected:
-                    await link.holds()
-                link.cut()
+                    await link.lose()
                 link.thaw()
 
             world.run(lose())
