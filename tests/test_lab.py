@@ -478,6 +478,20 @@ async def test_bad_day_is_lived_through():
         assert len(kinds(lab, "ann")) > 30
 
 
+async def test_bad_day_with_outboxes_loses_nothing():
+    """Nobody waits for a connection, and every message is there in the end, also one that the last
+    mishap has left in a frozen line."""
+    async with Lab(chat, process=True, heartbeat=1) as lab:
+        await lab.join("ann", "bob")
+        day = bad_day(2, ["ann", "bob"], 60, kills=1)
+        end = [Mishap("freeze", "ann"), Mishap("send", "ann"), Mishap("drop", "bob")]
+        await lab.live_through([*day, *end, Mishap("send", "bob")], post=True)
+        verdict = await lab.verdict(promised=True)
+        assert (verdict.valid, verdict.unacknowledged) == (True, ())
+        sent = sum(mishap.kind == "send" for mishap in day) + 2
+        assert len(lab.clients["ann"].shown) == sent
+
+
 async def test_verdict_of_a_message_that_is_not_stored_is_invalid():
     """The log is looked at too, and not the pages alone."""
 
