@@ -6,21 +6,18 @@ It knows the wire, and nothing of the server's insides.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
 from chatlab.line import Line, settle
-from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Message, Refused
-from chatlab.outbox import Letter, Outbox
+from chatlab.messages import CHAT_MESSAGE, Message, Refused
+from chatlab.outbox import Outbox
+from chatlab.postman import FIRST_RETRY, Postman, accepted, rest
 
 PATIENCE = 10.0
 """Seconds after which waiting for something that should happen at once is an error."""
-FIRST_RETRY, LAST_RETRY = 0.02, 1.0
-"""Seconds between two attempts to reconnect, or to send: the first pause, doubled up to the last.
-Each is shortened by chance, so that tabs that were cut off together do not return together."""
 
 
 class ChatClient:
@@ -47,13 +44,14 @@ class ChatClient:
         self._closing: set[asyncio.Task[None]] = set()
         self._unanswered: dict[asyncio.Future[Any], bool] = {}
         """What is awaited of the server, and whether a caller waits for it."""
-        self.outbox = outbox()
-        self.refused: list[tuple[str, Refused]] = []
-        """The messages from the outbox that the server has refused, each with its reason."""
-        self._posting: asyncio.Task[None] | None = None
-        self._waited = 0
-        """Letters that were in the outbox when there was no connection."""
         self._changed = asyncio.Event()
+        self._postman = Postman(
+            outbox(),
+            ready=partial(self._wait_for, lambda: self.connected),
+            ask=partial(self._ask, CHAT_MESSAGE, heard=False),
+            record=lambda kind, *message: record(kind, name, *message),
+            changed=self._changed.set,
+        )
         self.heard: dict[str, Any] = {}
         """What came last with each event that is no chat message, by the name of the event."""
         self._forget()
@@ -81,14 +79,24 @@ class ChatClient:
         return self._sio is not None and not self.connected
 
     @property
+    def outbox(self) -> Outbox:
+        """What the tab has to send."""
+        return self._postman.outbox
+
+    @property
     def pending(self) -> list[str]:
         """The texts in the outbox: the server has not answered them yet."""
         return [letter.text for letter in self.outbox.pending]
 
     @property
+    def refused(self) -> list[tuple[str, Refused]]:
+        """The messages from the outbox that the server has refused, each with its reason."""
+        return self._postman.refused
+
+    @property
     def posting(self) -> bool:
         """Whether the tab has letters to send, and a connection to send them."""
-        return self._posting is not None and self.connected
+        return self._postman.busy and self.connected
 
     @property
     def returning(self) -> bool:
@@ -114,7 +122,7 @@ class ChatClient:
         self._check_connected()
         self._record("send", self.name, text)
         try:
-            answer = _accepted(await self.call(CHAT_MESSAGE, text))
+            answer = accepted(await self.call(CHAT_MESSAGE, text))
         except Refused:
             self._record("refuse", self.name, text)
             raise
@@ -129,8 +137,8 @@ class ChatClient:
         self._record("send", self.name, text)
         self.outbox.add(text)
         if not self.connected:
-            self._waited = len(self.outbox.pending)
-        self._post()
+            self._postman.interrupt()
+        self._postman.begin()
 
     async def drop(self) -> None:
         """Lose the connection and stay offline. The page stays as it is."""
@@ -155,10 +163,7 @@ class ChatClient:
         if self._sio is not None or self._returning is not None:
             self._record("close", self.name)
         await self._hang_up()
-        if self._posting is not None:
-            self._posting.cancel()
-            await asyncio.wait([self._posting])
-            self._posting = None  # a task that never began has not done it
+        await self._postman.stop()
 
     # Waiting, by condition and never by time.
 
@@ -210,9 +215,9 @@ class ChatClient:
         Raises ConnectionError if there is no connection or it is lost before that, TimeoutError if
         there is no answer for PATIENCE seconds, as when no handler is registered for the event.
         """
-        return await self._ask(event, arguments, heard=True)
+        return await self._ask(event, *arguments, heard=True)
 
-    async def _ask(self, event: str, arguments: tuple[Any, ...], *, heard: bool) -> Any:
+    async def _ask(self, event: str, *arguments: Any, heard: bool) -> Any:
         self._check_connected()
         with self._awaited(heard) as answer:
             await self._sio.emit(
@@ -249,60 +254,6 @@ class ChatClient:
         finally:
             del self._unanswered[answer]
 
-    # The outbox.
-
-    def _post(self) -> None:
-        """Begin to empty the outbox, if that is not going on already."""
-        if self._posting is None and self.outbox.pending:
-            self._posting = asyncio.create_task(self._empty_outbox())
-
-    async def _empty_outbox(self) -> None:
-        """Send letter after letter, each when the one before it is answered."""
-        pause = FIRST_RETRY
-        try:
-            while self.outbox.pending:
-                await self._wait_for(lambda: self.connected)
-                letter = self._handed_over()
-                try:
-                    answered = await self._answers(letter)
-                except Exception:  # the server has failed, and says so itself: the letter stays
-                    return
-                if answered:
-                    self.outbox.answered(letter)
-                pause = FIRST_RETRY if answered else await _rest(pause)
-        finally:
-            self._posting = None
-            self._changed.set()
-
-    def _handed_over(self) -> Letter:
-        """Return the letter that is sent next."""
-        letter = self.outbox.pending[0]
-        if self._waited:
-            self._waited -= 1
-            self._record("retry", self.name, letter.text)
-        self.outbox.sent(letter)
-        return letter
-
-    async def _answers(self, letter: Letter) -> bool:
-        """Send a letter; return whether the server has stored it or refused it."""
-        arguments = letter[:1] if letter.client_offset is None else letter
-        try:
-            answer = _accepted(await self._ask(CHAT_MESSAGE, arguments, heard=False))
-        except ConnectionError:
-            return False
-        except TimeoutError:
-            self._waited += 1
-            return False
-        except Refused as refusal:
-            if refusal.name == NOT_STORED:  # the server would, and cannot now
-                self._waited += 1
-                return False
-            self._record("refuse", self.name, letter.text)
-            self.refused.append((letter.text, refusal))
-        else:
-            self._record("acknowledge", self.name, letter.text, answer)
-        return True
-
     # The connection.
 
     async def _connect(self, kind: str) -> None:
@@ -332,7 +283,7 @@ class ChatClient:
                     ) from None
                 raise
         self._changed.set()
-        self._post()
+        self._postman.begin()
 
     def _listen(self, sio: Line) -> None:
         """Register what the page's script does with what comes over a connection."""
@@ -352,7 +303,7 @@ class ChatClient:
     async def _come_back(self) -> None:
         pause = FIRST_RETRY
         while not await self._answered():
-            pause = await _rest(pause)
+            pause = await rest(pause)
         self._returning = None
         self._changed.set()
 
@@ -387,17 +338,4 @@ class ChatClient:
             self._closing.add(closing := asyncio.create_task(self._sio.close()))
             closing.add_done_callback(self._closing.discard)
             self._sio = None
-            self._waited = len(self.outbox.pending)
-
-
-def _accepted(answer: Any) -> Any:
-    """Return an acknowledgement. Raises Refused if it is a refusal."""
-    if isinstance(answer, dict) and "error" in answer:
-        raise Refused(answer["error"], answer.get("message", ""))
-    return answer
-
-
-async def _rest(pause: float) -> float:
-    """Wait before the next attempt; return how long to wait before the one after it."""
-    await asyncio.sleep(pause * random.uniform(0.5, 1))
-    return min(2 * pause, LAST_RETRY)
+            self._postman.interrupt()

@@ -16,6 +16,7 @@ from chatlab.lab import Lab
 from chatlab.log import MessageLog
 from chatlab.messages import NOT_STORED
 from chatlab.outbox import Outbox
+from chatlab.postman import FIRST_RETRY, LAST_RETRY, rest
 from chatlab.server import chat, create_app
 
 EVERY_TRANSPORT = [("websocket",), ("polling",), ("polling", "websocket")]
@@ -190,13 +191,13 @@ async def test_pauses_between_attempts_grow_up_to_a_bound(monkeypatch):
     async def sleep(seconds):
         slept.append(seconds)
 
-    monkeypatch.setattr(chatlab.client.asyncio, "sleep", sleep)
-    pause, pauses = chatlab.client.FIRST_RETRY, []
+    monkeypatch.setattr("chatlab.postman.asyncio.sleep", sleep)
+    pause, pauses = FIRST_RETRY, []
     for _ in range(20):
         pauses.append(pause)
-        pause = await chatlab.client._rest(pause)
+        pause = await rest(pause)
     assert pauses[:3] == [0.02, 0.04, 0.08]
-    assert pauses[-1] == chatlab.client.LAST_RETRY
+    assert pauses[-1] == LAST_RETRY
     assert all(pause / 2 <= time <= pause for pause, time in zip(pauses, slept, strict=True))
     assert len({time / pause for pause, time in zip(pauses, slept, strict=True)}) > 10
 
