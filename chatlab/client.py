@@ -172,17 +172,24 @@ class ChatClient:
         await self.until(lambda: len(self.shown) >= count, f"shows {count} messages")
         return self.messages
 
-    async def until(self, condition: Callable[[], bool], wish: str = "is there") -> None:
+    async def until(
+        self,
+        condition: Callable[[], bool],
+        wish: str = "is there",
+        patience: float | None = None,
+    ) -> None:
         """Wait until a condition about this tab holds.
 
-        Raises TimeoutError, naming the wish and what the page shows, after PATIENCE seconds.
+        Raises TimeoutError, naming the wish and what the page shows, after `patience` seconds, or
+        PATIENCE.
         """
+        patience = patience or PATIENCE
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 await self._wait_for(condition)
         except TimeoutError:
             raise TimeoutError(
-                f"after {PATIENCE:.0f} s {self.name} still does not do this: {wish}; "
+                f"after {patience:.0f} s {self.name} still does not do this: {wish}; "
                 f"the page shows {self.messages}"
             ) from None
 

@@ -148,10 +148,11 @@ class Lab:
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._unchanged()
-        except TimeoutError:
-            raise TimeoutError(
+        except TimeoutError as error:
+            guess = (
                 f"after {PATIENCE:.0f} s something is still under way: a handler that does not end?"
-            ) from None
+            )
+            raise TimeoutError(str(error) or guess) from None
         self.server.check()
 
     async def _unchanged(self) -> None:
@@ -162,7 +163,9 @@ class Lab:
             opening = [tab for tab in self.clients.values() if tab.opening and not tab.returning]
             number = next(self._numbers) if opening else None
             with suppress(ConnectionError):  # a lost connection is an event: look again
-                await asyncio.gather(*(_settled(tab, number) for tab in self._tabs()))
+                await asyncio.gather(*map(_posted, self._tabs()))  # else the server never rests
+                # The answer comes behind all that the server had for a tab.
+                await asyncio.gather(*(tab.call(REST, number) for tab in self._tabs()))
                 if self._tabs():
                     await asyncio.gather(*(_reached(tab, number) for tab in opening))
 
@@ -367,15 +370,14 @@ class Page:
         return f"The chat page: {self.url}"
 
 
-async def _settled(tab: ChatClient, number: int | None) -> None:
-    """Return when all that the server had for a tab has arrived: the answer comes behind it."""
+async def _posted(tab: ChatClient) -> None:
+    """Return when a tab is back and has nothing more to send."""
     await tab.until(lambda: not tab.returning, "connect again")
-    await tab.until(lambda: not tab.posting, "empty its outbox")
-    await tab.call(REST, number)
+    await tab.until(lambda: not tab.posting, "empty its outbox", PATIENCE)
 
 
 async def _reached(tab: ChatClient, number: int | None) -> None:
-    """The same for a tab that the server has not accepted yet, and so cannot ask."""
+    """Return when a tab that is not accepted yet, and cannot ask, has what there was for it."""
     await tab.until(lambda: tab.heard.get(REST) == number or not tab.opening)
 
 

@@ -110,11 +110,11 @@ class NodeTab:
         except TimeoutError:
             raise ConnectionError(f"{self.name} does not connect") from None
 
-    async def until(self, condition, wish=""):
-        """Wait until a condition about this tab holds. Raises TimeoutError after PATIENCE."""
+    async def until(self, condition, wish="", patience=PATIENCE):
+        """Wait until a condition about this tab holds. Raises TimeoutError if it takes too long."""
         self.waiting.add(changed := asyncio.Event())  # each has its own: nobody misses a change
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 while not condition():
                     changed.clear()
                     await changed.wait()
