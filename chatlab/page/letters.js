@@ -4,7 +4,7 @@ const list = document.getElementById("letters");
 const items = new Map(); // the item of each letter that is shown
 
 function stateOf(letter, outbox) {
-  if (letter.refusal !== undefined) return "refused";
+  if (letter.refusal !== undefined) return ""; // the refusal says it
   if (!outbox.online) return "waits for the connection";
   if (letter !== outbox.current) return "waits for its turn";
   return letter.trouble === undefined ? "on its way …" : `${letter.trouble}; it will be sent again`;
@@ -60,12 +60,15 @@ export function showLetters(outbox, takeBack) {
     item.remove();
     items.delete(letter);
   }
+  let newest;
   for (const letter of here) {
     if (!items.has(letter)) {
       items.set(letter, newItem(letter));
       list.append(items.get(letter));
+      newest = items.get(letter);
     }
     showLetter(items.get(letter), letter, outbox, takeBack);
   }
   list.hidden = here.size === 0;
+  if (newest) list.scrollTop = list.scrollHeight; // what was just written is in view
 }

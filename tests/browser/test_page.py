@@ -202,6 +202,7 @@ def test_narrow_screen_needs_no_sideways_scrolling(open_tab, width):
     for _ in range(10):
         tab.send(LONG)
     expect(tab.letters).to_have_count(11)
+    expect(tab.letters.last).to_be_in_viewport()
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     sideways = "lists => lists.every((list) => list.scrollWidth <= list.clientWidth)"
     assert tab.page.locator("ol").evaluate_all(sideways)
