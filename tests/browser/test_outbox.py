@@ -2,13 +2,17 @@
 
 import contextlib
 import sqlite3
+from functools import partial
 
 import pytest
 from playwright.sync_api import expect
-from support import WITHOUT_KEY, stored
+from support import WITHOUT_KEY, stored, tutorial
 from tabs import Tab, rewrite
 
+from chatlab.background import BackgroundServer
 from chatlab.log import SCHEMA
+from chatlab.messages import CHAT_MESSAGE
+from chatlab.server import create_app
 
 TEXTS = ["one", "two", "three", "four"]
 # What the page's WebSocket does to an acknowledgement, while a test wants it: it closes instead of
@@ -403,6 +407,10 @@ def test_storage_full_of_others_things_is_left_alone(open_tab):
         localStorage.setItem("somebody else's", "{");
         localStorage.setItem("chatlab.letter./.junk", "{");
         localStorage.setItem("chatlab.letter./.1.0123456789abcdef0123456789abcdef", "[1]");
+        localStorage.setItem(
+          "chatlab.letter./proxy/8888/.1.0123456789abcdef0123456789abcdef",
+          JSON.stringify({ text: "for another server, behind the same proxy" }),
+        );
         sessionStorage.setItem("chatlab.message./.junk", "{");
     }""")
     tab.press("Reload")
@@ -411,6 +419,56 @@ def test_storage_full_of_others_things_is_left_alone(open_tab):
     tab.send("hello")
     tab.shows("hello")
     assert tab.page.evaluate('localStorage.getItem("somebody else\'s")') == "{"
+
+
+# Servers of the first chapters, which know nothing of keys, and some of no offsets.
+
+
+def echo(sio, log):
+    @sio.on(CHAT_MESSAGE)
+    async def chat_message(sid, text):
+        await sio.emit(CHAT_MESSAGE, text)
+
+
+@pytest.fixture
+def start(browser, tmp_path):
+    """A function that starts a server of other handlers, and returns its address."""
+    with contextlib.ExitStack() as stack:
+
+        def start(handlers):
+            build = partial(create_app, handlers, db=tmp_path / "chat.db")
+            server = stack.enter_context(BackgroundServer(build, name="learner"))
+            stack.callback(server.check)
+            return f"http://localhost:{server.port}/"
+
+        yield start
+
+
+def test_message_without_an_offset_is_shown_and_not_kept(context, start):
+    """An echo that acknowledges nothing has taken the message; after a reload nothing is left."""
+    tab = Tab(context.new_page())
+    tab.page.goto(start(echo))
+    for text in TEXTS:
+        tab.send(text)
+    tab.shows(*TEXTS)
+    tab.holds()
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == '{"serverOffset":0}'
+    tab.says("connected")
+    tab.shows()
+    tab.send("again")
+    tab.shows("again")
+
+
+def test_page_works_with_the_server_of_the_tutorial(context, start, db):
+    """Its handler takes a text and nothing else."""
+    tab = Tab(context.new_page())
+    tab.page.goto(start(tutorial))
+    tab.says("connected")
+    write_offline(tab, *TEXTS)
+    tab.press("Reload")
+    tab.shows(*TEXTS)
+    tab.holds()
+    assert stored(db) == TEXTS
 
 
 # The list of messages, kept for a reload.

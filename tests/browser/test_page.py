@@ -63,7 +63,7 @@ def test_drop_closes_the_websocket(context, server):
 
 
 def test_reloaded_tab_shows_everything_once(open_tab):
-    """A page that was reloaded begins with nothing and gets all of it, in order."""
+    """A page that was reloaded has what it had, in order, and nothing of it twice."""
     tab = open_tab()
     for number in range(1, 6):
         tab.send(str(number))
