@@ -20,7 +20,7 @@ function newKey() {
 
 // Longer after each failure, and never the same for two tabs: so that a server that comes back to
 // its senses is not asked by all of them at once.
-function pauseAfter(failures) {
+export function pauseAfter(failures) {
   return Math.min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE) * (0.5 + Math.random() / 2);
 }
 

@@ -92,7 +92,10 @@ def test_chapter_runs_from_a_fresh_clone(context, jupyterlab):
 
 
 def test_page_works_behind_the_proxy_of_jupyter(context, jupyterlab, server):
-    """Under /proxy/PORT/ the page finds its files, its websocket, and its way back after a drop."""
+    """Under /proxy/PORT/ the page finds its files, its websocket, and its way back after a drop.
+
+    What a page of another server behind the same proxy has not sent yet is left to that page.
+    """
     page = context.new_page()
     with page.expect_websocket(lambda websocket: "/proxy/" in websocket.url):
         page.goto(f"{jupyterlab.url}/proxy/{server.port}/")
@@ -106,3 +109,10 @@ def test_page_works_behind_the_proxy_of_jupyter(context, jupyterlab, server):
     tab.says("connected")
     tab.send("again")
     tab.shows("through the proxy", "again")
+    other = "chatlab.letter./.1.0123456789abcdef0123456789abcdef"
+    page.evaluate("key => localStorage.setItem(key, JSON.stringify({ text: 'not here' }))", other)
+    tab.press("Reload")
+    tab.says("connected")
+    tab.send("mine")
+    tab.shows("through the proxy", "again", "mine")
+    assert page.evaluate("key => localStorage.getItem(key)", other)

@@ -154,16 +154,22 @@ def test_killed_server_gets_what_was_written_meanwhile(open_tab, server, db):
 
 
 def test_order_holds_when_the_clock_steps_back(open_tab, db):
-    """A later letter comes later, also after a reload, whatever the clock says."""
+    """A later letter comes later, before a reload and after it, whatever the clock says."""
     tab = open_tab()
     tab.press("Drop the line")
+    tab.page.evaluate("() => { const now = Date.now(); Date.now = () => now + 120_000; }")
     for text in TEXTS:
         tab.send(text)
-        tab.page.evaluate("() => { const now = Date.now(); Date.now = () => now - 60_000; }")
-    tab.holds(*TEXTS)
+        tab.page.evaluate("() => { const now = Date.now(); Date.now = () => now - 1000; }")
+    tab.page.route("**/socket.io/?*", lambda route: route.abort())
+    tab.press("Reload")  # and the clock is right again
+    tab.says("connecting …")
+    tab.send("five")
+    tab.holds(*TEXTS, "five")
+    tab.page.unroute("**/socket.io/?*")
     tab.press("Reload")
-    tab.shows(*TEXTS)
-    assert stored(db) == TEXTS
+    tab.shows(*TEXTS, "five")
+    assert stored(db) == [*TEXTS, "five"]
 
 
 def test_written_before_the_client_has_loaded_is_sent_later(context, server, db):
@@ -241,6 +247,21 @@ def test_letter_that_was_not_stored_is_tried_again(open_tab, db):
     assert stored(db) == ["one", "two"]
 
 
+def test_pause_grows_with_each_failure_up_to_half_a_minute(open_tab):
+    """Doubled each time, and up to a half of it is chance."""
+    tab = open_tab()
+    for chance, longest in ((0, 15_000), (1, 30_000)):
+        pauses = tab.page.evaluate(
+            """async (chance) => {
+              const { pauseAfter } = await import(`${location.origin}/page/outbox.js`);
+              Math.random = () => chance;
+              return [1, 2, 3, 7, 2000].map(pauseAfter);
+            }""",
+            chance,
+        )
+        assert pauses == [longest / 60, longest / 30, longest / 15, longest, longest]
+
+
 # Two tabs that share what is stored.
 
 
@@ -308,7 +329,9 @@ def test_refused_letter_does_not_hold_up_the_next(open_tab, db):
     refuse(tab, TOO_LONG)
     tab.send("short")
     tab.shows("short")
+    tab.page.route("**/socket.io/?*", lambda route: route.abort())  # so it is not sent again
     tab.press("Reload")
+    tab.says("connecting …")
     tab.shows("short")
     expect(tab.letters).to_contain_text(["Not sent: a message has at most 10,000 characters."])
     assert stored(db) == ["short"]
