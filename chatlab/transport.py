@@ -14,9 +14,9 @@ from typing import Any
 
 import socketio
 from aiohttp import hdrs, web
-from engineio.packet import packet_names as engine_packet_names
+from engineio.packet import CLOSE, MESSAGE, PONG, UPGRADE
 from engineio.payload import Payload
-from socketio.packet import BINARY_EVENT, CONNECT, CONNECT_ERROR, EVENT, Packet, packet_names
+from socketio.packet import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, DISCONNECT, EVENT, Packet
 
 SIO = web.AppKey("sio", socketio.AsyncServer)
 TRANSPORTS = web.AppKey("transports", set[asyncio.Transport])
@@ -24,6 +24,18 @@ MOST_OUT = 15
 """Packets in one answer to a poll: a python-socketio client refuses more than 16."""
 MOST_IN = 50_000
 """Packets in one request: more chat messages than fit into the megabyte that a request may have."""
+ATTACHED = (BINARY_EVENT, BINARY_ACK)
+TO_SERVER = "".join(map(str, (CONNECT, DISCONNECT, EVENT, ACK, *ATTACHED)))
+"""The types of packet that a client sends, each of which is one digit."""
+TURNS = tuple(map(str, (CONNECT, *ATTACHED)))
+"""The types of packet that are right only before or only after CONNECT."""
+RESERVED = {"connect", "connect_error", "disconnect", "disconnecting"}
+RESERVED |= {"newListener", "removeListener"}
+"""The names that no event has: the official server ends a connection that sends one."""
+POSTED = (CLOSE, PONG, MESSAGE, UPGRADE)
+"""The types of Engine.IO's packets that a client sends over polling."""
+UNREADABLE = (ValueError, LookupError, RecursionError)
+"""What Engine.IO raises for a packet that it cannot read."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,58 +59,85 @@ class Unreadable(ValueError):
 
 
 class StrictPacket(Packet):
-    """A Socket.IO packet that is checked when it arrives."""
+    """A Socket.IO packet that is checked when it arrives, as the official parser checks it."""
+
+    def __init__(self, *arguments: Any, encoded_packet: Any = None, **options: Any) -> None:
+        if encoded_packet is not None and not encoded_packet:
+            raise Unreadable("an empty packet")
+        super().__init__(*arguments, encoded_packet=encoded_packet, **options)
 
     def decode(self, encoded_packet: Any) -> int:
         """Read a packet; return how many attachments follow. Raises Unreadable."""
+        if not isinstance(encoded_packet, str) or encoded_packet[0] not in TO_SERVER:
+            raise Unreadable("a packet of no type that a client sends")
         try:
             attachments = super().decode(encoded_packet)
-            known = self.packet_type < len(packet_names) and self.packet_type != CONNECT_ERROR
-            event = self.packet_type in (EVENT, BINARY_EVENT)
-            named = not event or isinstance(self.data[0], str)
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise Unreadable(str(error)) from error
-        if not (known and named):
-            raise Unreadable(f"a packet of type {self.packet_type} that nothing can be done with")
+        if (attachments > 0) != (self.packet_type in ATTACHED):
+            raise Unreadable("attachments where there are none, or none where there are some")
+        if self.packet_type in (EVENT, BINARY_EVENT) and not _is_event(self.data):
+            raise Unreadable("an event without a name of its own")
         return attachments
 
     def add_attachment(self, attachment: Any) -> bool:
         """Add what follows a packet; return whether it is complete. Raises Unreadable."""
         if not isinstance(attachment, bytes):
             raise Unreadable("an attachment that is a text")
-        return super().add_attachment(attachment)
+        try:
+            return super().add_attachment(attachment)
+        except (LookupError, TypeError, RecursionError) as error:
+            raise Unreadable(f"an attachment without its place: {error}") from error
+
+    @classmethod
+    def reconstruct_binary(cls, data: Any, attachments: list[bytes]) -> Any:
+        """Put the attachments in their places, of which none is counted from the end."""
+        return super().reconstruct_binary(data, dict(enumerate(attachments)))
+
+
+def _is_event(data: Any) -> bool:
+    """Whether this is an event: a list that begins with a name, and not with one of Socket.IO's.
+
+    Socket.IO here would call the handlers of `connect` and `disconnect` for an event of that name.
+    """
+    return isinstance(data, list) and data and isinstance(data[0], str) and data[0] not in RESERVED
 
 
 async def _receive(
     sio: socketio.AsyncServer, receive: Callable[..., Awaitable[None]], eio_sid: str, data: Any
 ) -> None:
     """Hand a packet to Socket.IO; end the connection if it makes no sense, as the official does."""
+    if eio_sid not in sio.eio.sockets or sio.eio.sockets[eio_sid].closing:
+        return  # it was on its way when the connection was ended
     try:
-        if not data:
-            raise Unreadable("an empty packet")
-        if _connects_again(sio, eio_sid, data):
-            raise Unreadable("a CONNECT of a client that is connected, or about to be")
+        _check_turn(sio, eio_sid, data)
         await receive(eio_sid, data)
     except Unreadable:
         await _end(sio, eio_sid)
 
 
-def _connects_again(sio: socketio.AsyncServer, eio_sid: str, data: Any) -> bool:
-    """Whether a packet is a second CONNECT.
+def _check_turn(sio: socketio.AsyncServer, eio_sid: str, data: Any) -> None:
+    """Raise Unreadable for what is no packet, a second CONNECT, and attachments before the first.
 
-    The official client sends one if `connect()` is called while it connects, and would listen no
-    more, silently, if it got the refusal that Socket.IO here has for it.
+    The official client sends a second CONNECT if `connect()` is called while it connects, and would
+    listen no more, silently, if it got the refusal that Socket.IO here has for it.
     """
-    if data[0] != str(CONNECT):
-        return False
-    namespace = StrictPacket(encoded_packet=data).namespace or "/"
-    return sio.manager.sid_from_eio_sid(eio_sid, namespace) is not None
+    if not isinstance(data, str | bytes):
+        raise Unreadable("what Engine.IO takes for JSON")
+    if isinstance(data, bytes) or not data.startswith(TURNS):
+        return
+    packet = StrictPacket(encoded_packet=data)
+    connected = sio.manager.sid_from_eio_sid(eio_sid, packet.namespace or "/") is not None
+    if connected == (packet.packet_type == CONNECT):
+        raise Unreadable("a CONNECT or attachments out of turn")
 
 
 async def _end(sio: socketio.AsyncServer, eio_sid: str | None) -> None:
     """End an Engine.IO connection, without waiting for a client that may never ask again."""
     if eio_sid in sio.eio.sockets:
-        await sio.eio.sockets[eio_sid].close(wait=False)
+        socket = sio.eio.sockets[eio_sid]
+        await socket.close(wait=False)
+        socket.queue.put_nowait(None)  # the end of what is sent: a WebSocket is closed after it
 
 
 class PollQueue(asyncio.Queue):
@@ -178,19 +217,27 @@ async def _readable(request: web.Request, handler: Handler) -> web.StreamRespons
     """
     try:
         if request.method == hdrs.METH_POST:
-            request = _Complete(request, _checked(await request.read()))
+            longest = request.app[SIO].eio.max_http_buffer_size
+            request = _Complete(request, _checked(await request.read(), longest))
         return await handler(request)
-    except (ValueError, LookupError):  # Engine.IO's, for a packet that it cannot read
+    except UNREADABLE:
         await _end(request.app[SIO], _eio_sid(request))
         if request.method == hdrs.METH_GET:  # a WebSocket: it cannot be answered any more
             request.transport.abort()
         return web.Response(status=web.HTTPBadRequest.status_code)
 
 
-def _checked(body: bytes) -> bytes:
-    """Return the body of a request. Raises ValueError or LookupError if it cannot be read."""
+def _checked(body: bytes, longest: int) -> bytes:
+    """Return the body of a request. Raises as Engine.IO does if it cannot be read.
+
+    Engine.IO finds out about these too, but would answer only when the client has polled all that
+    waits for it, and a client whose connection is closed polls in vain.
+    """
+    if len(body) > longest:
+        raise ValueError("a request that is too long")
     for packet in Payload(encoded_payload=body.decode()).packets:
-        engine_packet_names[packet.packet_type]
+        if packet.packet_type not in POSTED:
+            raise ValueError("a packet of no type that a client posts")
     return body
 
 

@@ -150,6 +150,20 @@ async def test_longest_message_arrives_whole(served):
         "40{",
         "401.5",
         "45",
+        '42"chat"',
+        '4{"0":1}',
+        "4true",
+        "4null",
+        "4 1",
+        '450-["chat message","x"]',
+        '45["chat message","x"]',
+        '421-["chat message","x"]',
+        '4\u0662["chat message","x"]',
+        "4\u0660",
+        '42["connect",{},null]',
+        '42["disconnect","bye"]',
+        "4" + "[" * 100_000,
+        "",
         "x",
     ],
 )
@@ -172,7 +186,9 @@ async def test_packet_of_no_known_type_is_passed_over(served, caplog):
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("body", ["4 42[] x 42[", "", "x", "\x1e", '42["chat message"\x1e', "9"])
+@pytest.mark.parametrize(
+    "body", ["4 42[] x 42[", "", "x", "\x1e", '42["chat message"\x1e', "9", "4" + "[" * 100_000]
+)
 async def test_request_that_makes_no_sense_ends_its_connection_only(served, body, caplog):
     """The same over polling."""
     async with aiohttp.ClientSession() as session:
@@ -203,6 +219,53 @@ async def test_binary_message_is_refused_by_name(served):
         await ann.ws.send_bytes(b"hi")
         [refusal] = json.loads((await ann.packet()).removeprefix("431"))
         assert refusal["error"] == "bad text"
+
+
+async def test_empty_attachment_is_an_attachment(served):
+    """A text is not made of no bytes either."""
+    async with wired(served.url) as ann:
+        await ann.connect()
+        await ann.ws.send_str('451-1["chat message",{"_placeholder":true,"num":0}]')
+        await ann.ws.send_bytes(b"")
+        [refusal] = json.loads((await ann.packet()).removeprefix("431"))
+        assert refusal["error"] == "bad text"
+
+
+DEEP = "[" * 900 + '{"_placeholder":true,"num":9}' + "]" * 900
+
+
+@pytest.mark.parametrize("place", ["1", "-1", '"0"', "[]", "1e999", "null", DEEP])
+async def test_attachment_without_its_place_ends_its_connection_only(served, place, caplog):
+    """There is no such attachment, or it is too deep to be put there."""
+    argument = place if place == DEEP else f'{{"_placeholder":true,"num":{place}}}'
+    async with wired(served.url) as ann:
+        await ann.connect()
+        await ann.ws.send_str(f'451-1["chat message",{argument}]')
+        await ann.ws.send_bytes(b"hi")
+        assert await ended(ann.ws)
+        assert await alive(served) == [1]
+    assert caplog.records == []
+
+
+async def test_attachments_before_connect_end_their_connection_only(served, caplog):
+    """Who has not connected sends no events."""
+    async with wired(served.url) as ann:
+        await ann.ws.send_str('451-["chat message",{"_placeholder":true,"num":0}]')
+        assert await ended(ann.ws)
+        assert await alive(served) == [1]
+    assert caplog.records == []
+
+
+async def test_packets_after_the_end_are_passed_over(served, caplog):
+    """They are on their way when the server ends the connection: the line is closed behind them."""
+    async with wired(served.url) as ann:
+        await ann.connect()
+        for packet in ("42[7]", "40", '421["chat message","late"]', '42["disconnect"]', "49"):
+            await ann.ws.send_str(packet)
+        assert await ann.packet() == "1"
+        assert (await ann.ws.receive()).type is aiohttp.WSMsgType.CLOSE
+        assert await alive(served) == [1]
+    assert caplog.records == []
 
 
 async def ended(ws):

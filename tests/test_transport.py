@@ -91,6 +91,18 @@ async def test_request_with_thousands_of_packets_is_taken(served):
     assert [message.text for message in await served.log.after(0)] == texts
 
 
+@pytest.mark.parametrize("body", ["0", "2", "6", "42" + "x" * 1_000_000])
+async def test_request_that_nothing_can_be_done_with_is_answered(served, body):
+    """At once, and not when the client has polled what waits for it, for it polls in vain."""
+    async with aiohttp.ClientSession() as session, asyncio.timeout(5):
+        address = await opened(session, served.url)
+        await served.log.append("waits")
+        async with session.post(address, data=body) as answer:
+            assert answer.status == 400
+        async with session.get(address) as answer:
+            assert answer.status == 400
+
+
 async def test_poll_answers_with_few_packets(served):
     """Fifteen at most, and the rest with the next polls, in order."""
     texts = []
