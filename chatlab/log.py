@@ -29,6 +29,7 @@ PRAGMAS = {"busy_timeout": 5000, "journal_mode": "wal", "synchronous": 2}
 busy_timeout is in milliseconds."""
 MAX_BATCH = 1000
 """Messages in one transaction; SQLite allows 32,766 placeholders in the look-up of their keys."""
+KEY_USED = ("client_offset used", "this client_offset belongs to another text")
 
 
 class _Append(NamedTuple):
@@ -142,8 +143,8 @@ class MessageLog:
 
     async def _write(self, batch: list[_Append]) -> None:
         try:
-            offsets, new = await self._in_transaction(batch)
-        except (sqlite3.Error, Refused) as error:
+            outcomes, new = await self._in_transaction(batch)
+        except sqlite3.Error as error:
             if len(batch) == 1:
                 _settle(batch[0], error)
                 return
@@ -155,21 +156,23 @@ class MessageLog:
             self.on_commit(new)
             self._grown.set()
             self._grown = asyncio.Event()
-        for one, offset in zip(batch, offsets, strict=True):
-            _settle(one, offset)
+        for one, outcome in zip(batch, outcomes, strict=True):
+            _settle(one, outcome)
 
-    async def _in_transaction(self, batch: list[_Append]) -> tuple[list[int], list[Message]]:
-        """Insert a batch; return the offset of each message, and the messages that are new."""
+    async def _in_transaction(
+        self, batch: list[_Append]
+    ) -> tuple[list[int | Refused], list[Message]]:
+        """Insert a batch; return what each sender is told, and the messages that are new."""
         await self._writer.execute("BEGIN IMMEDIATE")
         try:
-            offsets, rows = _number(batch, await self._last_offset(), await self._known(batch))
+            outcomes, rows = _number(batch, await self._last_offset(), await self._known(batch))
             await self._writer.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
             await self._writer.execute("COMMIT")
         except BaseException:
             if self._writer.in_transaction:
                 await self._writer.execute("ROLLBACK")
             raise
-        return offsets, [Message(offset, text) for offset, _, text in rows]
+        return outcomes, [Message(offset, text) for offset, _, text in rows]
 
     async def _last_offset(self) -> int:
         rows = await self._writer.execute_fetchall(
@@ -195,13 +198,13 @@ class MessageLog:
 
 def _number(
     batch: list[_Append], last: int, known: dict[str, Message]
-) -> tuple[list[int], list[tuple[int, str | None, str]]]:
+) -> tuple[list[int | Refused], list[tuple[int, str | None, str]]]:
     """Give each message its offset; return the offsets, and the rows of the messages that are new.
 
     `last` is the newest offset given so far; `known` has the messages stored under a key of this
-    batch. Raises Refused if a key comes again with another text.
+    batch. A message whose key comes with another text gets a refusal in the place of an offset.
     """
-    offsets, rows = [], []
+    outcomes, rows = [], []
     for text, key, _ in batch:
         message = known.get(key) if key else None
         if message is None:
@@ -210,10 +213,9 @@ def _number(
             rows.append((last, key, text))
             if key:
                 known[key] = message
-        elif message.text != text:
-            raise Refused("client_offset used", "this client_offset belongs to another text")
-        offsets.append(message.offset)
-    return offsets, rows
+        same = message.text == text
+        outcomes.append(message.offset if same else Refused(*KEY_USED))
+    return outcomes, rows
 
 
 def _settle(one: _Append, outcome: int | Exception) -> None:

@@ -93,8 +93,9 @@ async def test_repeated_key_gets_the_first_offset(path):
 
 
 async def test_key_with_another_text_is_refused_alone(path):
-    """Only the message with the wrong key fails; those beside it are stored."""
-    async with MessageLog(path) as log:
+    """Only the message with the wrong key fails; those beside it are stored, at once."""
+    batches = []
+    async with MessageLog(path, on_commit=batches.append) as log:
         await log.append("a", "k1")
         results = await asyncio.gather(
             log.append("b"), log.append("other", "k1"), log.append("c"), return_exceptions=True
@@ -102,6 +103,7 @@ async def test_key_with_another_text_is_refused_alone(path):
         assert results[0] == 2
         assert results[1].name == "client_offset used"
         assert results[2] == 3
+    assert batches == [[Message(1, "a")], [Message(2, "b"), Message(3, "c")]]
 
 
 async def test_row_that_the_database_refuses_fails_alone(path):
@@ -192,10 +194,32 @@ async def test_close_commits_what_waits(path):
 
 
 async def test_pragmas_are_what_durability_needs(path):
-    """WAL, and a commit that waits for the disk."""
-    async with MessageLog(path) as log:
-        for pragma, value in (("journal_mode", "wal"), ("synchronous", 2)):
-            assert await log._writer.execute_fetchall(f"PRAGMA {pragma}") == [(value,)]
+    """WAL, a commit that waits for the disk, and patience with another writer; also if reopened."""
+    wanted = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 5000}
+    for _ in range(2):
+        async with MessageLog(path) as log:
+            for pragma, value in wanted.items():
+                assert await log._writer.execute_fetchall(f"PRAGMA {pragma}") == [(value,)]
+
+
+@pytest.mark.parametrize(
+    ("pragma", "refused", "stays"),
+    [
+        ("journal_mode", "none", "delete"),
+        ("synchronous", 7, "0"),
+        ("busy_timeout", -1, "0"),
+    ],
+)
+async def test_pragma_that_does_not_take_keeps_the_log_closed(
+    path, monkeypatch, pragma, refused, stays
+):
+    """One sentence says which, and no message is taken on weaker terms."""
+    monkeypatch.setitem(chatlab.log.PRAGMAS, pragma, refused)
+    sentence = f"cannot use .*{path.name}.*{pragma} stays {stays}, and it has to be {refused}"
+    with pytest.raises(sqlite3.NotSupportedError, match=sentence):
+        await MessageLog(path)
+    with beside(path) as database:
+        assert database.execute("SELECT * FROM sqlite_master").fetchall() == []
 
 
 async def test_tutorial_database_is_opened_and_continued(path):
