@@ -11,7 +11,7 @@ help:
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make test       run every test"
 	@echo "make bench      measure what must not depend on the size of the log, or on a neighbour"
-	@echo "make soak       run many clients on bad links, for minutes (CHATLAB_MESSAGES=40: for one)"
+	@echo "make soak       run many clients on bad links, and kill servers, for half an hour (README: shorter)"
 	@echo "make notebooks  run all chapters and store their outputs"
 	@echo "make serve      run the chat server on http://localhost:3000"
 	@echo "make lint       check the style"
