@@ -27,9 +27,9 @@ export function pauseAfter(failures) {
 // The letter that an item of the storage holds, or undefined if it holds none.
 function readLetter(name, value) {
   const [, order, key] = name.match(/^(\d+)\.([0-9a-f]{32})$/) ?? [];
-  const { text, refusal } = parsed(value) ?? {};
+  const { text, refusal, left } = parsed(value) ?? {};
   const valid = key && typeof text === "string";
-  return valid ? { name, order: Number(order), key, text, refusal, stored: true } : undefined;
+  return valid ? { name, order: Number(order), key, text, refusal, left, stored: true } : undefined;
 }
 
 const byOrder = (one, other) => one.order - other.order || (one.key < other.key ? -1 : 1);
@@ -51,6 +51,7 @@ export class Outbox {
     this.failures = 0; // of the current letter, one after another
     this.works = this.store.works;
     addEventListener("storage", (event) => this.#heard(event));
+    addEventListener("pagehide", () => this.#leave());
   }
 
   // Whether every letter survives a reload.
@@ -140,21 +141,37 @@ export class Outbox {
 
   // Each letter is an item of its own. In one list for all, two tabs that write at the same time
   // would each undo what the other has written.
-  #save({ name, text, refusal }) {
-    const stored = this.store.set(name, JSON.stringify({ text, refusal }));
+  #save({ name, text, refusal, left }) {
+    const stored = this.store.set(name, JSON.stringify({ text, refusal, left }));
     this.letters.find((letter) => letter.name === name).stored ||= stored;
   }
 
-  // Another tab has sent a letter of ours, or thrown it away, or heard that it is refused. If it
-  // has cleared the whole storage (then there is no key), the letters here are all that is left.
+  // This tab is closed, or reloaded: the tabs that live may send what it has not sent.
+  #leave() {
+    for (const letter of this.letters) this.#save({ ...letter, left: Date.now() });
+  }
+
+  // Another tab has sent a letter of ours, or thrown it away, or heard that it is refused; or it
+  // has left one of its own. If it has cleared the whole storage (then there is no key), the
+  // letters here are all that is left.
   #heard({ key, newValue }) {
     const name = this.store.nameOf(key);
+    if (name === undefined) return;
     const letter = this.letters.find((letter) => letter.name === name);
+    const written = readLetter(name, newValue);
+    if (!letter && written?.left) this.#adopt(written);
     if (!letter) return;
     if (newValue === null) this.#drop(letter);
     else {
-      letter.refusal = readLetter(name, newValue)?.refusal;
+      letter.refusal = written?.refusal;
       this.#goOn(letter);
     }
+  }
+
+  #adopt(letter) {
+    this.letters = [...this.letters, letter].sort(byOrder);
+    this.lastOrder = this.letters.at(-1).order;
+    if (this.current) this.changed();
+    else this.#sendNext();
   }
 }

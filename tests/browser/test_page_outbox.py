@@ -115,6 +115,18 @@ TOO_LONG = "x" * 10_001
 # Waiting for the connection.
 
 
+def test_tab_that_lives_sends_what_a_closed_one_has_left(open_tab, db):
+    """It need not be loaded anew, and it does not send what belongs to a tab that lives."""
+    ann, bob = open_tab(), open_tab()
+    write_offline(ann, "one", "two")
+    bob.send("before")
+    bob.shows("before")
+    ann.page.close()
+    bob.shows("before", "one", "two")
+    bob.holds()
+    assert stored(db) == ["before", "one", "two"]
+
+
 def test_reload_sends_what_was_pending_once_and_in_order(open_tab, db):
     """What was written off the line is stored in the order of writing, after a reload."""
     tab = open_tab()
@@ -163,7 +175,7 @@ def test_order_holds_when_the_clock_steps_back(open_tab, db):
         tab.page.evaluate("() => { const now = Date.now(); Date.now = () => now - 1000; }")
     tab.page.route("**/socket.io/?*", lambda route: route.abort())
     tab.press("Reload")  # and the clock is right again
-    tab.says("connecting …")
+    tab.holds(*TEXTS)  # the script has loaded, and takes what is written
     tab.send("five")
     tab.holds(*TEXTS, "five")
     tab.page.unroute("**/socket.io/?*")
