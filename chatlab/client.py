@@ -153,7 +153,10 @@ class ChatClient:
             await self._connect("reconnect")
 
     async def reload(self) -> None:
-        """Load the page anew: it forgets its messages and its offset, and connects."""
+        """Load the page anew: it forgets its messages and its offset, and connects.
+
+        The outbox stays, as what a page keeps in the browser's storage does.
+        """
         await self._hang_up()
         self._forget()
         await self._connect("reload")

@@ -141,7 +141,8 @@ class Lab:
         await self.links[name].close()
 
     async def quiet(self) -> None:
-        """Wait until nothing is under way: no handler runs, no packet is on its way to a tab.
+        """Wait until nothing is under way: no tab that is connected has something to send, no
+        handler runs, no packet is on its way to a tab.
 
         Raises what went wrong in the server, or TimeoutError after PATIENCE seconds.
         """
