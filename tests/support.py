@@ -41,7 +41,7 @@ WITHOUT_KEY = ("page.js", 'emit("chat message", content, key,', 'emit("chat mess
 
 
 @contextlib.asynccontextmanager
-async def serving(db, handlers=chat, port=0, **options):
+async def serving(db, handlers=chat, port=0, server=socketio.AsyncServer, **options):
     """Serve the chat until the block ends; `options` are python-socketio's."""
     inside = []
 
@@ -49,7 +49,7 @@ async def serving(db, handlers=chat, port=0, **options):
         inside.extend([sio, log])
         handlers(sio, log)
 
-    app = create_app(register, db=db, server=partial(socketio.AsyncServer, **options))
+    app = create_app(register, db=db, server=partial(server, **options))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN)
     try:
         await runner.setup()

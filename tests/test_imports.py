@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "client": {"line", "messages", "outbox", "postman"},
     "delivery": {"log", "messages"},
     "transport": set(),
+    "recovery": set(),
     "server": {"delivery", "log", "messages", "transport"},
     "probe": {"log", "messages"},
     "lab": {
