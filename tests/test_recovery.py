@@ -269,6 +269,47 @@ async def test_client_that_leaves_during_the_connect_handler_is_not_kept_as_here
     assert not server.manager.rooms
 
 
+async def test_client_that_comes_a_third_time_has_the_session(server):
+    """While the second, which took it over, is held by the old one's `disconnect` handler."""
+    hold = Hold()
+
+    @server.sio.event
+    async def disconnect(sid, reason):
+        await hold.here()
+
+    async with (
+        here(server) as (_, first),
+        wired(server.url) as second,
+        asyncio.TaskGroup() as group,
+    ):
+        held = group.create_task(second.connect({"pid": first["pid"]}))
+        await hold.reached.wait()
+        async with here(server, {"pid": first["pid"]}) as (wire, third):
+            assert third == first
+            hold.released.set()
+            assert json.loads((await held)[2:])["pid"] != first["pid"]
+            await server.emit(1)
+            assert await events(wire, 1) == [0]
+            await nothing_more(server, wire)
+
+
+async def test_handler_that_fails_leaves_nothing_behind(server):
+    """The session is kept for the window, as one whose connection broke, and then gone."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, told: complaints.append(told))
+    async with wired(server.url) as wire:
+        await wire.ws.send_str('40{"pid":"","fail":true}')
+        while not complaints:
+            await turns()
+    while server.manager.here:
+        await turns()
+    assert len(server.manager.away) == 1 and not server.manager.rooms
+    assert server.manager.timer.when() <= asyncio.get_running_loop().time() + WINDOW
+    server.clock.now += WINDOW
+    server.manager.expire()
+    assert not server.manager.sessions and server.manager.timer is None
+
+
 @pytest.mark.parametrize("passed", [WINDOW - 1, WINDOW])
 async def test_session_ends_with_the_window(server, passed):
     """At that very second, by the clock, and not before."""

@@ -1,0 +1,176 @@
+"""Connection state recovery with the official JavaScript client, over every transport."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from support import serving
+
+from chatlab.recovery import Recovery
+
+CLIENT = Path(__file__).with_name("recovery.mjs")
+PATIENCE = 20
+TRANSPORTS = {
+    "websocket": ["websocket"],
+    "polling": ["polling"],
+    "upgrade": ["polling", "websocket"],
+}
+DROPS, EVENTS = 60, 4000
+
+pytestmark = pytest.mark.usefixtures("official_client")
+
+
+class Page:
+    """A page with the official client, in a process of its own."""
+
+    def __init__(self, process):
+        self.process = process
+        self.got = []
+
+    def tell(self, do):
+        self.process.stdin.write(json.dumps({"do": do}).encode() + b"\n")
+
+    async def hear(self, event):
+        """Return the next thing of a kind that the page says; the ticks before it are kept."""
+        async with asyncio.timeout(PATIENCE):
+            async for line in self.process.stdout:
+                said = json.loads(line)
+                if said["event"] == "tick":
+                    self.got.append(said["value"])
+                if said.pop("event") == event:
+                    return said
+        raise EOFError
+
+    async def has(self, count):
+        while len(self.got) < count:
+            await self.hear("tick")
+
+
+@contextlib.asynccontextmanager
+async def opened(url, transports):
+    """A page on a server."""
+    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+    process = await asyncio.create_subprocess_exec("node", CLIENT, url, *transports, **pipes)
+    try:
+        yield Page(process)
+    finally:
+        process.stdin.close()
+        await process.stdout.read()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def recovering(tmp_path):
+    """A server with recovery, and what can be asked of it."""
+    recovery = Recovery()
+
+    def handlers(sio, log):
+        @sio.event
+        async def join(sid, room):
+            await sio.enter_room(sid, room)
+            await sio.save_session(sid, {"name": "Ada"})
+            await sio.emit("tick", "joined", to=room)
+
+    async with serving(tmp_path / "chat.db", handlers, server=recovery.server) as served:
+        yield served, recovery
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)
+async def test_page_that_is_dropped_recovers(tmp_path, transports):
+    """Three times in a row: sid, rooms, session, and what it missed, once and in order."""
+    async with recovering(tmp_path) as (served, recovery):
+        sio = served.sio
+        async with opened(served.url, transports) as page:
+            first = await page.hear("connect")
+            assert not first["recovered"]
+            page.tell("join")
+            await page.has(1)
+            for drop in range(3):
+                page.tell("drop")
+                await page.hear("disconnect")
+                for number in range(10 * drop, 10 * drop + 10):
+                    await sio.emit("tick", number, to=["kitchen", None][number % 2])
+                assert await page.hear("connect") == {"sid": first["sid"], "recovered": True}
+                await page.has(1 + 10 * (drop + 1))
+                assert sorted(sio.rooms(first["sid"])) == sorted([first["sid"], "kitchen"])
+                assert await sio.get_session(first["sid"]) == {"name": "Ada"}
+                assert recovery.recovered(first["sid"])
+            assert page.got == ["joined", *range(30)]
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)
+async def test_page_that_got_nothing_yet_recovers(tmp_path, transports):
+    """With the official server it would not: it has no offset to name."""
+    async with recovering(tmp_path) as (served, _), opened(served.url, transports) as page:
+        first = await page.hear("connect")
+        page.tell("drop")
+        await page.hear("disconnect")
+        await served.sio.emit("tick", 1)
+        assert await page.hear("connect") == {"sid": first["sid"], "recovered": True}
+        await page.has(1)
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)
+async def test_page_that_leaves_does_not_recover(tmp_path, transports):
+    """`disconnect()` and `connect()`: nothing is kept for it, as with the official server."""
+    async with recovering(tmp_path) as (served, recovery), opened(served.url, transports) as page:
+        first = await page.hear("connect")
+        await served.sio.emit("tick", 0)
+        await page.has(1)
+        page.tell("leave")
+        await page.hear("disconnect")
+        await served.sio.emit("tick", 1)
+        page.tell("come")
+        second = await page.hear("connect")
+        assert not second["recovered"] and second["sid"] != first["sid"]
+        await served.sio.emit("tick", 2)
+        await page.has(2)
+        assert page.got == [0, 2]
+        assert set(recovery.manager.here) == {second["sid"]}
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)
+async def test_events_over_many_drops_come_exactly_once(tmp_path, transports):
+    """Emitted all the while: what was lost on the way is sent again, and nothing twice."""
+    async with recovering(tmp_path) as (served, _), opened(served.url, transports) as page:
+        first = await page.hear("connect")
+
+        numbers = itertools.count()
+
+        async def emit(count):
+            for number in itertools.islice(numbers, count):
+                await served.sio.emit("tick", number)
+
+        share = EVENTS // (DROPS + 1)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(DROPS):
+                group.create_task(emit(share))
+                page.tell("drop")
+                assert await page.hear("connect") == {"sid": first["sid"], "recovered": True}
+        await emit(EVENTS - DROPS * share)
+        await page.has(EVENTS)
+        assert page.got == list(range(EVENTS))
+
+
+async def test_without_recovery_nothing_comes_back(tmp_path):
+    """The control: another sid, and what was missed is lost."""
+
+    def handlers(sio, log):
+        sio.on("join", lambda sid: None)  # a namespace is there for those that have handlers
+
+    async with (
+        serving(tmp_path / "chat.db", handlers) as served,
+        opened(served.url, ["websocket"]) as page,
+    ):
+        first = await page.hear("connect")
+        page.tell("drop")
+        await page.hear("disconnect")
+        await served.sio.emit("tick", 1)
+        second = await page.hear("connect")
+        assert not second.get("recovered") and second["sid"] != first["sid"]
+        await served.sio.emit("tick", 2)
+        await page.has(1)
+        assert page.got == [2]
