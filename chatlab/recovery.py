@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Container
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -111,6 +111,7 @@ class Recovery:
 
     A session is kept for `max_disconnection_duration` seconds after its connection broke, and
     dropped at once if the client or the server disconnected on purpose. `clock` counts seconds.
+    The events are numbered after `first`: after the microseconds of this moment, if it is None.
 
     A client may be back before the server has noticed that it was gone. The new connection takes
     the session over then: the old Engine.IO connection is closed, which calls the application's
@@ -122,8 +123,12 @@ class Recovery:
         self,
         max_disconnection_duration: float = WINDOW,
         clock: Callable[[], float] = time.monotonic,
+        first: int | None = None,
     ) -> None:
-        self.manager = Manager(max_disconnection_duration, clock)
+        # An official client keeps its last offset in a new session, until the first event there.
+        # So that it is from before that session, numbers go on where another server was before.
+        first = time.time_ns() // 1000 if first is None else first
+        self.manager = Manager(max_disconnection_duration, clock, first)
 
     def server(self, *, serializer: type[Packet] = Packet, **options: Any) -> socketio.AsyncServer:
         """Make a Socket.IO server, with options of python-socketio's."""
@@ -167,7 +172,7 @@ class _Handshake:
 class Manager(socketio.AsyncManager):
     """python-socketio's clients and rooms, of which the sessions outlive their connections."""
 
-    def __init__(self, window: float, clock: Callable[[], float]) -> None:
+    def __init__(self, window: float, clock: Callable[[], float], first: int) -> None:
         super().__init__()
         self.window, self.clock = window, clock
         self.sessions: dict[str, Session] = {}
@@ -178,7 +183,7 @@ class Manager(socketio.AsyncManager):
         """The others by pid, in the order in which they left."""
         self.events: deque[Event] = deque()
         """Those that somebody may have missed: without a gap in their numbers."""
-        self.seq = 0
+        self.seq = first
         self.breaking: set[str] = set()
         """The Engine.IO connections that are being closed."""
         self.timer: asyncio.TimerHandle | None = None
@@ -219,7 +224,7 @@ class Manager(socketio.AsyncManager):
         session = self.sessions.get(pid) if isinstance(pid, str) else None
         if session is None or session.namespace != namespace:
             return None
-        # Before its first event a client has no offset, and one of an older session may be left.
+        # Before its first event a client has no offset, or one that an older session has left.
         position = session.start if offset is None else Position.of(offset)
         if position is None or position.seq > self.seq or position.cursor > session.sent.cursor:
             return None
@@ -280,7 +285,7 @@ class Manager(socketio.AsyncManager):
         session.live = True
         for event in self.after(session.sent.seq):
             if event.is_for(session):
-                self.send(session, event)
+                self.send(session, event.seq, event.with_offset(session.sent.cursor))
 
     def after(self, seq: int) -> list[Event]:
         """Return the events after a number, of those that are kept."""
@@ -383,33 +388,25 @@ class Manager(socketio.AsyncManager):
             session.rooms.pop(room, None)
 
     async def emit(
-        self,
-        event: str,
-        data: Any,
-        namespace: str,
-        room: Any = None,
-        skip_sid: Any = None,
-        callback: Any = None,
-        to: Any = None,
-        **options: Any,
+        self, event: str, data: Any, namespace: str, room: Any = None, **options: Any
     ) -> None:
         """Emit an event, and keep it for those who are away, if nobody has to acknowledge it."""
-        room = to or room
-        if callback:
-            addressees = {"room": room, "skip_sid": skip_sid}
-            await super().emit(event, data, namespace, callback=callback, **addressees, **options)
+        room = options.get("to") or room
+        if options.get("callback"):
+            await super().emit(event, data, namespace, room, **options)
             return
+        skipped = _tuple(options.get("skip_sid"))
         self.purge()
-        emitted = self.keep([event, *_arguments(data)], namespace, _tuple(room), _tuple(skip_sid))
-        plain = emitted.plain()
+        emitted = self.keep([event, *_arguments(data)], namespace, _tuple(room), skipped)
+        plain, numbered = emitted.plain(), cache(emitted.with_offset)
         for sid, eio_sid in self.get_participants(namespace, room):
             session = self.here.get(sid)
-            if sid in emitted.skipped:
+            if sid in skipped:
                 continue
             if session is None:
                 self.put(eio_sid, plain)
             elif session.live:  # otherwise it gets the event after CONNECT
-                self.send(session, emitted)
+                self.send(session, emitted.seq, numbered(session.sent.cursor))
         await asyncio.sleep(0)  # whoever emits in a loop lets others have their turn
 
     def keep(
@@ -425,10 +422,10 @@ class Manager(socketio.AsyncManager):
             self.watch()
         return event
 
-    def send(self, session: Session, event: Event) -> None:
+    def send(self, session: Session, seq: int, packets: list[EnginePacket]) -> None:
         """Send an event to a session."""
-        session.sent = session.sent._replace(seq=event.seq)
-        self.put(session.eio_sid, event.with_offset(session.sent.cursor))
+        session.sent = session.sent._replace(seq=seq)
+        self.put(session.eio_sid, packets)
 
     def put(self, eio_sid: str, packets: list[EnginePacket]) -> None:
         """Queue packets, at once: if this were awaited, events could overtake each other."""

@@ -47,7 +47,7 @@ class Bench:
 @contextlib.asynccontextmanager
 async def bench(tmp_path, **options):
     clock, seen, made = Clock(), [], []
-    recovery = Recovery(clock=clock)
+    recovery = Recovery(clock=clock, first=0)
 
     def handlers(sio, log):
         @sio.event
@@ -164,6 +164,37 @@ async def test_comes_back_without_having_got_an_event(server):
     async with here(server, {"pid": first["pid"]}) as (wire, second):
         assert second == first
         assert await events(wire, 2) == [0, 1]
+
+
+async def test_offset_of_an_older_session_is_no_offset(server):
+    """An official client keeps it until its next event: it does not say what the new one got."""
+    async with here(server):  # somebody for whom events are kept
+        await server.emit(5)
+        first, _ = await come_and_go(server)
+        await server.emit(2, first=5)
+        async with here(server, {"pid": first["pid"], "offset": "0.2"}) as (wire, second):
+            assert second == first
+            assert await events(wire, 2) == [5, 6]
+            await nothing_more(server, wire)
+
+
+def test_numbers_of_a_later_server_are_higher():
+    """So an offset that another server has left is one of an older session too."""
+    before, after = Recovery().manager.seq, Recovery().manager.seq
+    assert before <= after and len(str(after)) <= 18
+
+
+async def test_callback_is_called_and_its_event_has_no_offset(server):
+    """As with the official server: what has to be acknowledged is not recovered."""
+    answers = []
+    async with here(server) as (wire, first):
+        options = {"to": first["sid"], "callback": lambda *values: answers.append(values)}
+        await server.sio.emit("tick", 1, **options)
+        assert await wire.packet() == '421["tick",1]'
+        await wire.ws.send_str('431["yes"]')
+        while not answers:
+            await turns()
+    assert answers == [("yes",)] and not server.manager.events
 
 
 async def test_idle_client_comes_back(server):
