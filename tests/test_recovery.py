@@ -341,6 +341,50 @@ async def test_handler_that_fails_leaves_nothing_behind(server):
     assert not server.manager.sessions and server.manager.timer is None
 
 
+async def test_window_is_for_those_who_are_away(server):
+    """Who has come back may stay for longer, and come back again."""
+    first, _ = await come_and_go(server)
+    async with here(server, {"pid": first["pid"]}) as (wire, _):
+        server.clock.now += 10 * WINDOW
+        await nothing_more(server, wire)
+    await server.gone(first["sid"])
+    async with here(server, {"pid": first["pid"]}) as (_, second):
+        assert second == first
+
+
+async def test_goodbye_is_taken_before_the_handler_has_seen_it(server):
+    """Nobody gets the session while `disconnect` is being handled."""
+    hold = Hold()
+
+    @server.sio.event
+    async def disconnect(sid, reason):
+        await hold.here()
+
+    async with here(server) as (_, first), asyncio.TaskGroup() as group:
+        group.create_task(server.sio.disconnect(first["sid"]))
+        await hold.reached.wait()
+        assert not server.manager.sessions
+        hold.released.set()
+
+
+async def test_disconnect_handler_that_fails_does_no_harm(server):
+    """The session is kept as if it had not; python-socketio would keep the client for ever."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, told: complaints.append(told))
+
+    @server.sio.event
+    async def disconnect(sid, reason):
+        raise LookupError("the handler fails")
+
+    first, _ = await come_and_go(server)
+    assert complaints and not server.manager.rooms
+    async with here(server, {"pid": first["pid"]}) as (_, second):
+        assert second == first
+        # Closed by a task that goes on, as the one is that looks after the heartbeats.
+        await server.manager.close(server.recovery.session(first["sid"]).eio_sid)
+        assert not server.manager.here and not server.manager.rooms
+
+
 @pytest.mark.parametrize("passed", [WINDOW - 1, WINDOW])
 async def test_session_ends_with_the_window(server, passed):
     """At that very second, by the clock, and not before."""
