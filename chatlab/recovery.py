@@ -297,8 +297,9 @@ class Manager(socketio.AsyncManager):
     async def broken(self, handle: Callable[..., Any], eio_sid: str, reason: str) -> None:
         """Take note of a connection that ends without a word of Socket.IO's.
 
-        Whatever Engine.IO's reason is, the official server takes it for no goodbye either: see
-        RECOVERABLE_DISCONNECT_REASONS in its lib/socket.ts. `engine.close()` over polling is one.
+        The official server takes all of Engine.IO's reasons but "parse error" for no goodbye
+        either: see RECOVERABLE_DISCONNECT_REASONS in its lib/socket.ts. `engine.close()` over
+        polling is such an end.
         """
         self.breaking.add(eio_sid)
         task, here = asyncio.current_task(), self.here.values()
