@@ -7,11 +7,16 @@ does, and leaves none. It knows Socket.IO, and no chat.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import socketio
+
+SILENT = logging.Logger("chatlab.line", logging.CRITICAL)
+"""Engine.IO logs some ends of a connection as errors, in whichever cell happens to run. Here they
+are no more than any other loss."""
 
 
 class Line(socketio.AsyncClient):
@@ -22,7 +27,7 @@ class Line(socketio.AsyncClient):
     """
 
     def __init__(self, accepted: asyncio.Future[None], lost: Callable[[Line], None]) -> None:
-        super().__init__(reconnection=False, handle_sigint=False)
+        super().__init__(reconnection=False, handle_sigint=False, engineio_logger=SILENT)
         self._accepted, self._lost = accepted, lost
         self._sockets: list[aiohttp.ClientWebSocketResponse] = []
         self.eio.http = self._session = aiohttp.ClientSession(ws_response_class=self._socket)
