@@ -262,7 +262,7 @@ class Lab:
         tab.post(text)
         await asyncio.sleep(0)
         if not self.links[name].frozen:
-            await tab.until(lambda: len(tab.pending) < A_FEW or not tab.posting, "send")
+            await tab.until(lambda: len(tab.pending) < A_FEW or not tab.posting, "send", PATIENCE)
 
     async def _suffer(self, mishap: Mishap) -> None:
         if mishap.kind == "kill":
