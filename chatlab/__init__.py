@@ -12,7 +12,9 @@ from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, Message, Refused, check_text, offset_of
 from chatlab.network import Link, bad_day
 from chatlab.outbox import Letter, Outbox
+from chatlab.recovery import Recovery, recovered
 from chatlab.server import chat, create_app
+from chatlab.session_store import SessionStore
 
 __all__ = [
     "CHAT_MESSAGE",
@@ -29,7 +31,9 @@ __all__ = [
     "Message",
     "MessageLog",
     "Outbox",
+    "Recovery",
     "Refused",
+    "SessionStore",
     "Verdict",
     "bad_day",
     "chat",
@@ -38,6 +42,7 @@ __all__ = [
     "create_app",
     "find_fault",
     "offset_of",
+    "recovered",
     "should_be_valid",
     "should_show",
 ]

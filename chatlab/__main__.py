@@ -11,7 +11,9 @@ import sys
 from functools import partial
 
 from chatlab.background import serve
+from chatlab.recovery import Recovery
 from chatlab.server import BROWSER_CLIENT, create_app
+from chatlab.session_store import SessionStore
 
 
 def main() -> None:
@@ -62,7 +64,9 @@ async def _serve(options: argparse.Namespace) -> None:
     def ready(port: int) -> None:
         _say(f"The chat is on http://{shown}:{port} (Ctrl-C stops it)")
 
-    await serve(partial(create_app, db=options.db), options.host, options.port, ready, stop)
+    recovery = partial(Recovery, store=SessionStore(options.db))
+    build = partial(create_app, db=options.db, recovery=recovery)
+    await serve(build, options.host, options.port, ready, stop)
 
 
 def _say(sentence: str) -> None:

@@ -26,6 +26,7 @@ class ChatClient:
     `record`, if given, is told everything that happens, as `record(kind, name, text, offset)`.
     `transports` are Socket.IO's: ("websocket",), ("polling",), or both to begin with polling.
     `outbox` makes the tab's outbox: what it has to send outlives its connection and its page.
+    With `recover`, it asks for connection state recovery, as the official client always does.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class ChatClient:
         record: Callable[..., None] = lambda *event: None,
         transports: tuple[str, ...] = ("websocket",),
         outbox: Callable[[], Outbox] = Outbox,
+        recover: bool = False,
     ) -> None:
         self.url, self.name, self.transports = url, name, list(transports)
+        self._recover = recover
         self._record = record
         self._sio: Line | None = None
         self._returning: asyncio.Task[None] | None = None
@@ -62,6 +65,10 @@ class ChatClient:
         """The messages on the page, from top to bottom."""
         self.offset = 0
         """The offset of the last message delivered to this page; 0 before the first."""
+        self.recovered = False
+        """Whether the server has given this page its session again, when it came last."""
+        self._session: dict[str, str] = {"pid": ""} if self._recover else {}
+        """What the server needs for that: the pid, and the position in the last event."""
 
     @property
     def messages(self) -> list[str]:
@@ -146,6 +153,13 @@ class ChatClient:
             self._record("drop", self.name)
         await self._hang_up()
 
+    async def disconnect(self) -> None:
+        """Say goodbye and go offline. The page stays as it is; the server keeps nothing for it."""
+        if self._sio is not None:
+            self._record("drop", self.name)
+            await self._sio.goodbye()
+        await self._hang_up()
+
     async def reconnect(self) -> None:
         """Connect again, sending the offset that the page has reached."""
         if not self.connected:
@@ -211,13 +225,21 @@ class ChatClient:
         self._record("show", self.name, message.text, message.offset)
         self._changed.set()
 
-    def _received(self, sio: Line, text: str, offset: int | None = None) -> None:
+    def _received(self, sio: Line, text: str, offset: int | None = None, *more: Any) -> None:
         if sio is self._sio:  # and not a late packet of a connection that was given up
             self.show(Message(offset, text))
+            self._note(*more)
 
-    def _overheard(self, event: str, value: Any = None, *more: Any) -> None:
+    def _overheard(self, sio: Line, event: str, value: Any = None, *more: Any) -> None:
         self.heard[event] = value
+        if sio is self._sio:
+            self._note(value, *more)
         self._changed.set()
+
+    def _note(self, *arguments: Any) -> None:
+        """Note the position that is the last argument of an event, if that is a string."""
+        if self._session and arguments and isinstance(arguments[-1], str):
+            self._session["offset"] = arguments[-1]
 
     async def call(self, event: str, *arguments: Any) -> Any:
         """Emit an event and return what the server acknowledges it with.
@@ -270,11 +292,11 @@ class ChatClient:
         """Open a new connection; `kind` is what to record when the server can be reached."""
         begun = False
 
-        def auth() -> dict[str, int]:  # asked when the transport is up, just before CONNECT
+        def auth() -> dict[str, Any]:  # asked when the transport is up, just before CONNECT
             nonlocal begun
             begun = True
             self._record(kind, self.name)
-            return {"serverOffset": self.offset}
+            return {"serverOffset": self.offset} | self._session
 
         with self._awaited(heard=not self.returning) as accepted:
             self._sio = sio = Line(accepted, self._lost)
@@ -282,7 +304,7 @@ class ChatClient:
             sio.open(self.url, auth, self.transports)
             try:
                 async with asyncio.timeout(PATIENCE):
-                    await accepted
+                    welcome = await accepted
             except BaseException as error:
                 if begun and sio is self._sio:
                     self._record("drop", self.name)
@@ -292,13 +314,17 @@ class ChatClient:
                         f"no answer from the server for {PATIENCE:.0f} s"
                     ) from None
                 raise
+        if self._session:
+            pid = welcome.get("pid", "")
+            self.recovered = bool(pid) and pid == self._session["pid"]
+            self._session["pid"] = pid
         self._changed.set()
         self._postman.begin()
 
     def _listen(self, sio: Line) -> None:
         """Register what the page's script does with what comes over a connection."""
         sio.on(CHAT_MESSAGE, partial(self._received, sio))
-        sio.on("*", self._overheard)
+        sio.on("*", partial(self._overheard, sio))
 
     def _lost(self, sio: Line) -> None:
         """Notice that the connection is gone, though nobody asked for it: come back."""

@@ -4,6 +4,8 @@ A connection has a cursor, the offset of the last message that was handed to its
 moves it: send the page of messages after the cursor, and when there is none, wait for the log to
 grow. Catch-up and live are the same loop, so there is no moment at which one could overtake the
 other, and nothing to join. It knows Socket.IO and the log, and nothing of what a client may say.
+
+The log is all that is kept of the messages: a session that is recovered has a cursor in it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from socketio.packet import EVENT
 
 from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, Message
+from chatlab.recovery import session_of
+from chatlab.sessions import Position, Session, with_offset
 
 PAGE = 50
 """Messages that are read and handed over at a time. More of them are hardly quicker, and a reader
@@ -48,38 +52,48 @@ class Delivery:
         """All messages after this offset are in `_newest`, if it holds any."""
         log.on_commit = self._remember
 
-    def attach(self, sid: str, offset: int) -> None:
+    def attach(self, sid: str, offset: int | None = None) -> None:
         """Begin to send a connection the messages after `offset`.
+
+        Without an offset, one that is recovered goes on after the last message that it got.
 
         Call it last in the `connect` handler: the stream begins when the handler has returned and
         CONNECT is on its way. A client keeps what arrives before CONNECT apart, and shows it twice
         if the connection is lost at that moment.
         """
-        self._streams[sid] = self._sio.start_background_task(self._stream, sid, offset)
+        self.detach(sid)
+        session = session_of(self._sio, sid)
+        if offset is None:
+            offset = session.sent.cursor
+        elif session is not None:
+            session.start = session.sent = Position(offset, session.sent.number)
+        self._streams[sid] = self._sio.start_background_task(self._stream, sid, session, offset)
 
     def detach(self, sid: str) -> None:
         """End a stream, wherever it is."""
         if sid in self._streams:
             self._streams.pop(sid).cancel()
 
-    async def _stream(self, sid: str, cursor: int) -> None:
+    async def _stream(self, sid: str, session: Session | None, cursor: int) -> None:
         eio_sid = self._sio.manager.eio_sid_from_sid(sid, "/")
         socket = self._sio.eio.sockets.get(eio_sid)
         if socket is None or socket.closed:  # gone before it began
             self._streams.pop(sid, None)
             return
         try:
-            await self._follow(socket.queue, cursor)
+            await self._follow(socket.queue, session, cursor)
         except Exception:
             self._streams.pop(sid, None)
             await self._sio.disconnect(sid)  # better told plainly than left waiting for ever
             raise
 
-    async def _follow(self, queue: asyncio.Queue[EnginePacket], cursor: int) -> None:
+    async def _follow(
+        self, queue: asyncio.Queue[EnginePacket], session: Session | None, cursor: int
+    ) -> None:
         """Send page after page to a connection's queue, for ever."""
         while True:
             for offset, packet in await self._page(cursor):
-                queue.put_nowait(packet)
+                queue.put_nowait(_recoverable(packet, session, offset) if session else packet)
                 cursor = offset
             if queue.qsize() > HIGH_WATER:
                 await queue.join()  # until the socket has taken them: the reader sets the pace
@@ -101,6 +115,12 @@ class Delivery:
         if excess > 0:
             self._forgotten = self._newest[excess - 1][0]
             del self._newest[:excess]
+
+
+def _recoverable(packet: EnginePacket, session: Session, offset: int) -> EnginePacket:
+    """Send a session on to a message; return the packet with the position that it has then."""
+    session.sent = session.sent._replace(cursor=offset)
+    return EnginePacket(MESSAGE, with_offset(packet.data, session.sent))
 
 
 def _numbered(message: Message) -> Numbered:

@@ -23,7 +23,9 @@ from chatlab.history import SERVER, History, Kind
 from chatlab.log import MessageLog
 from chatlab.network import LINK_FAULTS, Link, Mishap
 from chatlab.probe import REST, Gate, Hold, WatchedServer, watched
+from chatlab.recovery import Recovery
 from chatlab.server import create_app
+from chatlab.session_store import SessionStore
 
 IN_FLIGHT = 100
 """Messages that wait for their acknowledgement while a bad day goes on."""
@@ -43,6 +45,9 @@ class Lab:
 
     With `process=True` the server can be killed. With `heartbeat`, in seconds, each side pings or
     expects a ping so often, and gives the connection up after as long again.
+
+    With `recovery`, the server has connection state recovery; with `store` too, its sessions are in
+    the database, and outlive it.
     """
 
     def __init__(
@@ -52,6 +57,8 @@ class Lab:
         name: str = "lab",
         process: bool = False,
         heartbeat: float | None = None,
+        recovery: bool = False,
+        store: bool = False,
     ) -> None:
         self.history = History()
         self.clients: dict[str, ChatClient] = {}
@@ -64,11 +71,13 @@ class Lab:
         self.db = Path(self._folder.name) / "chat.db"
         """The file of the message log. It goes when the lab is closed."""
         beats = {"ping_interval": heartbeat, "ping_timeout": heartbeat} if heartbeat else {}
+        sessions = partial(Recovery, store=SessionStore(self.db) if store else None)
         build = partial(
             create_app,
             partial(watched, server, self._gate),
             db=self.db,
             server=partial(WatchedServer, **beats),
+            recovery=sessions if recovery else None,
         )
         self.server = BackgroundServer(build, name=name, process=process, report=self._report)
 
@@ -114,6 +123,11 @@ class Lab:
         finally:
             self._ticker.cancel()
             self._folder.cleanup()
+
+    @property
+    def reads(self) -> int:
+        """How often the server has read rows from the log. Not known of one in another process."""
+        return self._gate.passages
 
     async def join(self, *names: str, tab: Callable[..., ChatClient] = ChatClient) -> Any:
         """Open a tab for each name, in turn; return the tab, or a list of tabs for several names.

@@ -7,12 +7,15 @@ does, and leaves none. It knows Socket.IO, and no chat.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
 import socketio
+from socketio.packet import CONNECT, DISCONNECT
 
 SILENT = logging.Logger("chatlab.line", logging.CRITICAL)
 """Engine.IO logs some ends of a connection as errors, in whichever cell happens to run. Here they
@@ -22,16 +25,20 @@ are no more than any other loss."""
 class Line(socketio.AsyncClient):
     """A connection that is opened once, and does not come back by itself.
 
-    `accepted` gets a result when the server accepts the connection, or ConnectionError.
+    `accepted` gets what the server says when it accepts the connection, or ConnectionError.
     `lost` is called with the line when an accepted connection ends, whoever ends it.
     """
 
-    def __init__(self, accepted: asyncio.Future[None], lost: Callable[[Line], None]) -> None:
+    def __init__(
+        self, accepted: asyncio.Future[dict[str, Any]], lost: Callable[[Line], None]
+    ) -> None:
         super().__init__(reconnection=False, handle_sigint=False, engineio_logger=SILENT)
         self._accepted, self._lost = accepted, lost
+        self._welcome: dict[str, Any] = {}
         self._sockets: list[aiohttp.ClientWebSocketResponse] = []
         self.eio.http = self._session = aiohttp.ClientSession(ws_response_class=self._socket)
-        self.on("connect", lambda: settle(accepted, None))
+        self.eio.on("message", partial(self._receive, self.eio.handlers["message"]))
+        self.on("connect", lambda: settle(accepted, self._welcome))
         self.on("connect_error", lambda error: settle(accepted, _explained(error)))
         self.on("disconnect", lambda reason: lost(self))
 
@@ -39,6 +46,14 @@ class Line(socketio.AsyncClient):
         """Begin to connect. `auth` is asked when the transport is up, just before CONNECT."""
         # Never cancelled: it would leave its socket behind.
         self._opening = asyncio.create_task(self._open(url, auth, transports))
+
+    async def goodbye(self) -> None:
+        """Tell the server that this client leaves, if it can still be told."""
+        if (writer := self.eio.write_loop_task) is not None:
+            await self.eio.send(str(DISCONNECT))
+            said = asyncio.create_task(self.eio.queue.join())
+            await asyncio.wait([said, writer], return_when=asyncio.FIRST_COMPLETED)
+            said.cancel()
 
     async def close(self) -> None:
         """Close the TCP connection, if there is one, and wait until its tasks have ended."""
@@ -76,6 +91,12 @@ class Line(socketio.AsyncClient):
             settle(self._accepted, lost)
         elif not self._accepted.cancelled() and self._accepted.exception() is None:
             self._lost(self)
+
+    async def _receive(self, receive: Callable[[Any], Awaitable[None]], packet: Any) -> None:
+        """Hand a packet on, and keep all of a welcome: python-socketio keeps the sid alone."""
+        if isinstance(packet, str) and packet.startswith(str(CONNECT)):
+            self._welcome = json.loads(packet[1:] or "{}")
+        await receive(packet)
 
     def _socket(self, *args: Any, **options: Any) -> aiohttp.ClientWebSocketResponse:
         """Make a WebSocket, and remember it: Engine.IO does not close it at every kind of end."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import aiosqlite
 
+from chatlab.database import Batches, connect, make_durable, transaction
 from chatlab.messages import Message, Refused, check_client_offset, check_text
 
 SCHEMA = """
@@ -24,11 +25,6 @@ CREATE TABLE IF NOT EXISTS messages (
 )
 """
 COLUMNS = ["id", "client_offset", "content"]
-PRAGMAS = {"busy_timeout": 5000, "journal_mode": "wal", "synchronous": 2}
-"""What durability rests on. synchronous 2 is FULL: a commit returns when the disk has it.
-busy_timeout is in milliseconds."""
-MAX_BATCH = 1000
-"""Messages in one transaction; SQLite allows 32,766 placeholders in the look-up of their keys."""
 KEY_USED = ("client_offset used", "this client_offset belongs to another text")
 
 
@@ -78,22 +74,20 @@ class MessageLog:
         Raises sqlite3.DatabaseError, with a sentence, if the file cannot be opened, is no SQLite
         database, or belongs to something else.
         """
-        self._writer = await self._connect()
+        self._writer = await connect(self.path)
         try:
             await _prepare(self._writer)
             self.head = await self._last_offset()
-            self._reader = await self._connect()
+            self._reader = await connect(self.path)
         except sqlite3.Error as error:
             await self._writer.close()
             raise type(error)(f"cannot use {self.path} as the message log: {error}") from error
-        self._waiting: asyncio.Queue[_Append] = asyncio.Queue()
-        self._writing = asyncio.create_task(self._write_forever())
+        self._batches = Batches(self._write)
         return self
 
     async def close(self) -> None:
         """Commit what still waits, then close the database."""
-        await self._waiting.join()
-        self._writing.cancel()
+        await self._batches.close()
         await self._reader.close()
         await self._writer.close()
 
@@ -107,9 +101,7 @@ class MessageLog:
         text, and sqlite3.Error if the database cannot store the message.
         """
         done = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait(
-            _Append(check_text(text), check_client_offset(client_offset), done)
-        )
+        self._batches.put(_Append(check_text(text), check_client_offset(client_offset), done))
         return await done
 
     async def after(self, offset: int, limit: int = -1) -> list[Message]:
@@ -123,23 +115,6 @@ class MessageLog:
         """Wait until the log has a message with a greater offset."""
         while self.head <= offset:
             await self._grown.wait()
-
-    async def _connect(self) -> aiosqlite.Connection:
-        try:
-            sqlite3.connect(self.path).close()  # where this fails, aiosqlite would leave a thread
-            return await aiosqlite.connect(self.path, isolation_level=None)
-        except sqlite3.Error as error:
-            raise type(error)(f"cannot open {self.path}: {error}") from error
-
-    async def _write_forever(self) -> None:
-        """Commit batch after batch: each is whatever queued while the last one was written."""
-        while True:
-            batch = [await self._waiting.get()]
-            while not self._waiting.empty() and len(batch) < MAX_BATCH:
-                batch.append(self._waiting.get_nowait())
-            await self._write(batch)
-            for _ in batch:
-                self._waiting.task_done()
 
     async def _write(self, batch: list[_Append]) -> None:
         try:
@@ -163,15 +138,9 @@ class MessageLog:
         self, batch: list[_Append]
     ) -> tuple[list[int | Refused], list[Message]]:
         """Insert a batch; return what each sender is told, and the messages that are new."""
-        await self._writer.execute("BEGIN IMMEDIATE")
-        try:
+        async with transaction(self._writer):
             outcomes, rows = _number(batch, await self._last_offset(), await self._known(batch))
             await self._writer.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
-            await self._writer.execute("COMMIT")
-        except BaseException:
-            if self._writer.in_transaction:
-                await self._writer.execute("ROLLBACK")
-            raise
         return outcomes, [Message(offset, text) for offset, _, text in rows]
 
     async def _last_offset(self) -> int:
@@ -236,9 +205,5 @@ async def _prepare(db: aiosqlite.Connection) -> None:
     columns = [row[1] for row in await db.execute_fetchall("PRAGMA table_info(messages)")]
     if tables and columns != COLUMNS:
         raise sqlite3.DatabaseError("it belongs to another program")
-    for pragma, wanted in PRAGMAS.items():
-        await db.execute(f"PRAGMA {pragma} = {wanted}")
-        [(value,)] = await db.execute_fetchall(f"PRAGMA {pragma}")
-        if value != wanted:
-            raise sqlite3.NotSupportedError(f"{pragma} stays {value}, and it has to be {wanted}")
+    await make_durable(db)
     await db.execute(SCHEMA)

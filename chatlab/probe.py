@@ -55,6 +55,8 @@ class Gate:
 
     def __init__(self) -> None:
         self._next: Hold | None = None
+        self.passages = 0
+        """How often somebody has come by."""
 
     def hold_next(self) -> Hold:
         """Hold the next one who comes by, and nobody after it."""
@@ -63,6 +65,7 @@ class Gate:
 
     async def passed(self) -> None:
         """Come by, on the server's side."""
+        self.passages += 1
         hold, self._next = self._next, None
         if hold is not None:
             await hold.here()

@@ -9,144 +9,106 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
-from typing import Any, NamedTuple
-from weakref import WeakSet
+from operator import attrgetter
+from typing import Any, Self
 
 import socketio
-from engineio.packet import MESSAGE
 from engineio.packet import Packet as EnginePacket
 from socketio.packet import CONNECT, EVENT, Packet
 
+from chatlab.session_store import Nowhere, SessionStore
+from chatlab.sessions import Event, Position, Session
+
 WINDOW = 120
 """Seconds for which a session is kept: the official server's default."""
-SECRET = 18
-"""Random bytes in a pid, which is all that it takes to be given somebody's session."""
+MOST_AWAY = 10_000
+"""Sessions without a connection that are kept: those that left first are forgotten first."""
+MOST_BYTES = 16_000_000
+"""Bytes of events that are kept, about: the oldest are forgotten first."""
 FIXED_ARITY = ("Python/", "python-requests")
-"""How the User-Agent of a python-socketio client begins. Its handlers take the arguments that they
-name: it gets a pid, and offsets, only if it asks for them with `{"pid": ""}` in its auth."""
-OFFSET = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})", re.ASCII)
-
+"""How the User-Agent of a python-socketio client begins, if it sends one."""
+SECONDS = re.compile(r"(^|&)t=[0-9]+\.[0-9]")
+"""How it marks its requests with the time, where an official client has letters."""
 AUTH: ContextVar[Any] = ContextVar("auth", default=None)
 """The auth of the CONNECT that is being handled: a manager is not told."""
 
 
-class Position(NamedTuple):
-    """What a client has: an application's log up to `cursor`, and the events up to `seq`."""
-
-    cursor: int
-    seq: int
-
-    @classmethod
-    def of(cls, offset: Any) -> Position | None:
-        """Read an offset; None if nobody here has written it."""
-        match = OFFSET.fullmatch(offset) if isinstance(offset, str) else None
-        return cls(*map(int, match.groups())) if match else None
-
-
-@dataclass(eq=False)
-class Session:
-    """What a client finds again."""
-
-    sid: str
-    namespace: str
-    start: Position
-    """What the client had when it came for the first time."""
-    sent: Position
-    """What has been sent to it; `cursor` is the application's, and 0 where there is none."""
-    pid: str = field(default_factory=lambda: secrets.token_urlsafe(SECRET), repr=False)
-    rooms: dict[str | None, int] = field(default_factory=dict)
-    """Its rooms, None for the namespace, each with the `seq` after which its events are for it."""
-    data: Any = None
-    """What `save_session` kept, while the client is away."""
-    eio_sid: str | None = None
-    """The Engine.IO connection that it is on, or was on last."""
-    task: asyncio.Task[Any] | None = None
-    """What is opening or closing that connection, or did so last."""
-    overtaken: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
-    """What was opening or closing a connection when the client came with the next one."""
-    live: bool = False
-    """Whether CONNECT has been sent. Until then nothing is: it would come before CONNECT."""
-    recovered: bool = False
-    left: float = 0
-    """When the client went away, by the clock."""
-
-
-class Event(NamedTuple):
-    """An event that was emitted, as a client of fixed arity gets it."""
-
-    seq: int
-    time: float
-    namespace: str
-    rooms: tuple[str | None, ...]
-    skipped: Container[str | None]
-    packets: list[str | bytes]
-
-    def plain(self) -> list[EnginePacket]:
-        """Return the event as it is."""
-        return [EnginePacket(MESSAGE, packet) for packet in self.packets]
-
-    def with_offset(self, cursor: int) -> list[EnginePacket]:
-        """Return the event with an offset as its last argument, where official clients look."""
-        text, *attachments = self.packets
-        numbered = f'{text.removesuffix("]")},"{cursor}.{self.seq}"]'
-        return [EnginePacket(MESSAGE, packet) for packet in (numbered, *attachments)]
-
-    def is_for(self, session: Session) -> bool:
-        """Whether the event was emitted to a room in which the session was then."""
-        if self.namespace != session.namespace or session.sid in self.skipped:
-            return False
-        return any(session.rooms.get(room, self.seq) < self.seq for room in self.rooms)
-
-
 class Recovery:
-    """The sessions of one server, which `server` makes.
+    """The sessions of one server, which is made with its `options`. Enter it while that serves.
 
     A session is kept for `max_disconnection_duration` seconds after its connection broke, and
     dropped at once if the client or the server disconnected on purpose. `clock` counts seconds.
     The events are numbered after `first`: after the microseconds of this moment, if it is None.
 
+    With a `store`, sessions and events outlive the server: `await` of an emit, of a room or of
+    `save_session` then ends when the store has it. `cursor` is how far an application's log had
+    come that the last server may have sent.
+
     A client may be back before the server has noticed that it was gone. The new connection takes
     the session over then: the old Engine.IO connection is closed, which calls the application's
     `disconnect` handler, and `connect` is called for the new one, with the same sid. If a handler
     of the old connection is still at work, it is not waited for, and what it returns is ignored.
+    So whoever has a pid has the session, even while it is in use: a pid is told to its own client,
+    and to nobody else.
     """
 
     def __init__(
         self,
         max_disconnection_duration: float = WINDOW,
+        *,
+        store: SessionStore | None = None,
         clock: Callable[[], float] = time.monotonic,
         first: int | None = None,
     ) -> None:
         # An official client keeps its last offset in a new session, until the first event there.
         # So that it is from before that session, numbers go on where another server was before.
         first = time.time_ns() // 1000 if first is None else first
-        self.manager = Manager(max_disconnection_duration, clock, first)
+        self.manager = Manager(max_disconnection_duration, store or Nowhere(), clock, first)
 
-    def server(self, *, serializer: type[Packet] = Packet, **options: Any) -> socketio.AsyncServer:
-        """Make a Socket.IO server, with options of python-socketio's."""
-        packets = self.serializer(serializer)
-        return socketio.AsyncServer(client_manager=self.manager, serializer=packets, **options)
+    def options(self, serializer: type[Packet] = Packet) -> dict[str, Any]:
+        """Return the options of python-socketio's that make a server with these sessions.
 
-    def serializer(self, base: type[Packet] = Packet) -> type[Packet]:
-        """Make the packets of that server out of others."""
-        return type("RecoveryPacket", (_Handshake, base), {"manager": self.manager})
+        `serializer` is what else its packets should be made of.
+        """
+        packets = type("RecoveryPacket", (_Handshake, serializer), {"manager": self.manager})
+        return {"client_manager": self.manager, "serializer": packets}
 
-    def session(self, sid: str) -> Session | None:
-        """Return the session of a client that is here, if it has one."""
-        return self.manager.here.get(sid)
+    async def open(self, cursor: int = 0) -> Self:
+        """Open the store, and let those come back whom an earlier server has left in it.
 
-    def recovered(self, sid: str) -> bool:
-        """Whether a client got all that it missed: if not, the application has to help."""
-        session = self.session(sid)
-        return session is not None and session.recovered
+        Raises sqlite3.DatabaseError if it cannot be used.
+        """
+        await self.manager.load(cursor)
+        return self
+
+    async def close(self) -> None:
+        """Store what still waits to be stored, and close the store."""
+        await self.manager.store.close()
+
+    async def forget(self, sid: str) -> None:
+        """Let a client come back as a new one, whether it is here or away: after a logout, say."""
+        await self.manager.forget(sid)
+
+
+def session_of(sio: socketio.AsyncServer, sid: str) -> Session | None:
+    """Return the session of a client that is here; None if it, or the server, has no recovery."""
+    return sio.manager.here.get(sid) if isinstance(sio.manager, Manager) else None
+
+
+def recovered(sio: socketio.AsyncServer, sid: str) -> bool:
+    """Whether a client has its session again, and gets what it missed.
+
+    If not, the application has to help: ask this in its `connect` handler.
+    """
+    session = session_of(sio, sid)
+    return session is not None and session.recovered
 
 
 class _Handshake:
@@ -172,18 +134,23 @@ class _Handshake:
 class Manager(socketio.AsyncManager):
     """python-socketio's clients and rooms, of which the sessions outlive their connections."""
 
-    def __init__(self, window: float, clock: Callable[[], float], first: int) -> None:
+    def __init__(
+        self, window: float, store: Nowhere, clock: Callable[[], float], first: int
+    ) -> None:
         super().__init__()
-        self.window, self.clock = window, clock
+        self.window, self.store, self.clock = window, store, clock
         self.sessions: dict[str, Session] = {}
         """All of them, by pid."""
         self.here: dict[str, Session] = {}
         """Those that have a connection, by sid."""
         self.away: dict[str, Session] = {}
-        """The others by pid, in the order in which they left."""
+        """The others by sid, in the order in which they left."""
         self.events: deque[Event] = deque()
-        """Those that somebody may have missed: without a gap in their numbers."""
-        self.seq = first
+        """Those that somebody may have missed, in the order of their numbers."""
+        self.bytes = 0
+        """What these take."""
+        self.number = self.forgotten = first
+        """The number of the newest event, and of the newest that is not kept any more."""
         self.breaking: set[str] = set()
         """The Engine.IO connections that are being closed."""
         self.timer: asyncio.TimerHandle | None = None
@@ -193,6 +160,19 @@ class Manager(socketio.AsyncManager):
         super().initialize()
         eio = self.server.eio
         eio.on("disconnect", partial(self.broken, eio.handlers["disconnect"]))
+        self.server.save_session = partial(self.save_session, self.server.save_session)
+
+    async def load(self, cursor: int) -> None:
+        """Take what the store has from an earlier server."""
+        sessions, events, last = await self.store.open()
+        self.number = max(self.number, last)
+        self.forgotten = events[0].number - 1 if events else last
+        for event in events:
+            self.remember(event._replace(time=self.clock()))
+        for session in sessions:
+            session.sent = Position(cursor, last)
+            self.sessions[session.pid] = session
+            self.put_away(session)
 
     # Who is here
 
@@ -208,15 +188,21 @@ class Manager(socketio.AsyncManager):
                 return self.restore(session, eio_sid, position)
         sid = await super().pre_connect(eio_sid, namespace)
         if sid is not None and self.takes_offsets(eio_sid, auth):
-            now = Position(0, self.seq)
-            rooms = dict.fromkeys((None, sid), self.seq)
+            now = Position(0, self.number)
+            rooms = dict.fromkeys((None, sid), self.number)
             self.begin(Session(sid, namespace, start=now, sent=now, rooms=rooms), eio_sid)
         return sid
 
     def takes_offsets(self, eio_sid: str, auth: dict[str, Any]) -> bool:
-        """Whether a client knows the protocol. Official ones do, and do not say so."""
-        agent = self.server.environ[eio_sid].get("HTTP_USER_AGENT", "")
-        return isinstance(auth.get("pid"), str) or not agent.startswith(FIXED_ARITY)
+        """Whether a client knows the protocol. Official ones do, and do not say so.
+
+        The handlers of a python-socketio client take the arguments that they name: it gets a pid,
+        and offsets, only if it asks for them with `{"pid": ""}` in its auth.
+        """
+        environ = self.server.environ[eio_sid]
+        agent, query = environ.get("HTTP_USER_AGENT", ""), environ.get("QUERY_STRING", "")
+        python = agent.startswith(FIXED_ARITY) or SECONDS.search(query)
+        return isinstance(auth.get("pid"), str) or not python
 
     async def claim(self, eio_sid: str, namespace: str, auth: dict[str, Any]) -> Position | None:
         """Return what a client has that may have the session it names, which is free then."""
@@ -226,15 +212,24 @@ class Manager(socketio.AsyncManager):
             return None
         # Before its first event a client has no offset, or one that an older session has left.
         position = session.start if offset is None else Position.of(offset)
-        if position is None or position.seq > self.seq or position.cursor > session.sent.cursor:
+        if position is None or not self.can_go_on(session, position):
             return None
         if session.live:
-            await self.close(session.eio_sid)
+            await self.hang_up(session.eio_sid)
             if session.sid in self.here and session.task is not asyncio.current_task():
                 return None  # the client has come a third time in the meantime
         return Position(*map(max, position, session.start))
 
-    async def close(self, eio_sid: str) -> None:
+    def can_go_on(self, session: Session, position: Position) -> bool:
+        """Whether a client can have come so far, and all that came after it is still here."""
+        if position.number > self.number or position.cursor > session.sent.cursor:
+            return False
+        missed_from = max(position.number, session.start.number)
+        if missed_from == session.sent.number:  # nothing was for it until it went away
+            missed_from = self.number if session.live else session.left_at
+        return missed_from >= self.forgotten
+
+    async def hang_up(self, eio_sid: str) -> None:
         """Close an Engine.IO connection, without waiting for a client that may be gone."""
         if socket := self.server.eio.sockets.get(eio_sid):
             await socket.close(wait=False, reason=self.server.reason.TRANSPORT_CLOSE)
@@ -251,7 +246,7 @@ class Manager(socketio.AsyncManager):
         self.pending_connect.setdefault(namespace, []).append(sid)
         self.server.eio.sockets[eio_sid].session[namespace] = session.data or {}
         session.sent, session.recovered = position, True
-        self.away.pop(session.pid, None)
+        self.away.pop(sid, None)
         self.begin(session, eio_sid)
         return sid
 
@@ -269,6 +264,8 @@ class Manager(socketio.AsyncManager):
     async def connect(self, sid: str, namespace: str) -> str:
         """Let a session go live, after CONNECT and what it missed."""
         session = self.here.get(sid)
+        if session is not None and not session.recovered:
+            await self.store.put(session)
         if asyncio.current_task() in getattr(session, "overtaken", ()):
             return sid
         sid = await super().connect(sid, namespace)
@@ -283,14 +280,14 @@ class Manager(socketio.AsyncManager):
             self.leave(session)  # gone while its `connect` handler was at work
             return
         session.live = True
-        for event in self.after(session.sent.seq):
+        for event in self.after(session.sent.number):
             if event.is_for(session):
-                self.send(session, event.seq, event.with_offset(session.sent.cursor))
+                self.send(session, event.number, event.with_offset(session.sent.cursor))
 
-    def after(self, seq: int) -> list[Event]:
+    def after(self, number: int) -> list[Event]:
         """Return the events after a number, of those that are kept."""
-        first = self.events[0].seq if self.events else 0
-        return list(islice(self.events, max(0, seq + 1 - first), None))
+        first = bisect_right(self.events, number, key=attrgetter("number"))
+        return list(islice(self.events, first, None))
 
     # Who leaves
 
@@ -341,15 +338,29 @@ class Manager(socketio.AsyncManager):
             session.data = socket.session.get(session.namespace)
         del self.here[session.sid]
         self.basic_disconnect(session.sid, session.namespace)
-        session.rooms, session.live, session.left = rooms, False, self.clock()
-        self.away[session.pid] = session
+        session.rooms = rooms
+        self.put_away(session)
+
+    def put_away(self, session: Session) -> None:
+        """Begin to wait for a client; for those who are gone longest, if there are too many."""
+        session.live, session.left, session.left_at = False, self.clock(), self.number
+        self.away[session.sid] = session
+        if len(self.away) > MOST_AWAY:
+            self.drop(next(iter(self.away.values())))
         self.watch()
 
     def drop(self, session: Session) -> None:
         """Forget a session."""
         del self.sessions[session.pid]
         self.here.pop(session.sid, None)
-        self.away.pop(session.pid, None)
+        self.away.pop(session.sid, None)
+        self.store.forget(session)
+
+    async def forget(self, sid: str) -> None:
+        """Forget a session, and return when the store has forgotten it too."""
+        if session := self.here.get(sid) or self.away.get(sid):
+            self.drop(session)
+            await self.store.settled()
 
     def watch(self) -> None:
         """See to it that nothing is kept for longer than it may, if nobody comes."""
@@ -363,30 +374,77 @@ class Manager(socketio.AsyncManager):
         self.watch()
 
     def purge(self) -> None:
-        """Forget the sessions, and the events, that are too old."""
-        now, eio = self.clock(), self.server.eio
+        """Forget the sessions, and the events, that are too old, and events that are too many."""
+        now, eio, forgotten = self.clock(), self.server.eio, self.forgotten
         while self.away and (oldest := next(iter(self.away.values()))).left + self.window <= now:
             self.drop(oldest)
         # A connection may have been dead for as long as this when the server notices.
         kept = self.window + eio.ping_interval + 2 * eio.ping_timeout
-        while self.events and (not self.sessions or self.events[0].time + kept <= now):
-            self.events.popleft()
+        while self.events and (
+            not self.sessions or self.events[0].time + kept <= now or self.bytes > MOST_BYTES
+        ):
+            event = self.events.popleft()
+            self.bytes -= event.size
+            self.forgotten = event.number
+        if self.forgotten != forgotten:
+            self.store.trim(self.forgotten)
 
-    # Rooms and events
+    # Rooms and what `save_session` keeps
 
     def basic_enter_room(
         self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None
     ) -> None:
         """Enter a room, whose events before this are not for the one who enters."""
+        if room in self.away and room != sid:
+            raise ValueError("cannot enter a sid room")  # as for those who are here
         super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
         if session := self.here.get(sid):
-            session.rooms.setdefault(room, self.seq)
+            session.rooms.setdefault(room, self.number)
 
     def basic_leave_room(self, sid: str, namespace: str, room: str | None) -> None:
-        """Leave a room."""
+        """Leave a room. A client that is away leaves it too."""
         super().basic_leave_room(sid, namespace, room)
-        if session := self.here.get(sid):
+        if session := self.here.get(sid) or self.away.get(sid):
             session.rooms.pop(room, None)
+
+    async def enter_room(
+        self, sid: str, namespace: str, room: str, eio_sid: str | None = None
+    ) -> None:
+        """Enter a room, and store that."""
+        self.store.sayable(room)
+        await super().enter_room(sid, namespace, room, eio_sid=eio_sid)
+        await self.keep_up(sid)
+
+    async def leave_room(self, sid: str, namespace: str, room: str) -> None:
+        """Leave a room, and store that."""
+        await super().leave_room(sid, namespace, room)
+        await self.keep_up(sid)
+
+    async def close_room(self, room: str, namespace: str) -> None:
+        """Let everybody leave a room, those who are away too, and store that."""
+        everybody = self.sessions.values()
+        inside = [one for one in everybody if one.namespace == namespace and room in one.rooms]
+        await super().close_room(room, namespace)
+        for session in inside:
+            session.rooms.pop(room, None)
+        await asyncio.gather(*(self.keep_up(session.sid) for session in inside))
+
+    async def save_session(
+        self, save: Callable[..., Awaitable[None]], sid: str, session: Any, **options: Any
+    ) -> None:
+        """Keep what an application has to remember of a client, and store it."""
+        saved = self.store.sayable(session)
+        await save(sid, session, **options)
+        if sid in self.here:
+            self.here[sid].saved = saved
+            await self.keep_up(sid)
+
+    async def keep_up(self, sid: str) -> None:
+        """Store what has changed in a session, if there is one."""
+        if session := self.here.get(sid) or self.away.get(sid):
+            await self.store.put(session)
+
+    # Events
 
     async def emit(
         self, event: str, data: Any, namespace: str, room: Any = None, **options: Any
@@ -394,38 +452,50 @@ class Manager(socketio.AsyncManager):
         """Emit an event, and keep it for those who are away, if nobody has to acknowledge it."""
         room = options.get("to") or room
         if options.get("callback"):
+            await self.store.settled()  # so that it comes after the events before it
             await super().emit(event, data, namespace, room, **options)
             return
         skipped = _tuple(options.get("skip_sid"))
-        self.purge()
-        emitted = self.keep([event, *_arguments(data)], namespace, _tuple(room), skipped)
-        plain, numbered = emitted.plain(), cache(emitted.with_offset)
-        for sid, eio_sid in self.get_participants(namespace, room):
-            session = self.here.get(sid)
-            if sid in skipped:
-                continue
-            if session is None:
-                self.put(eio_sid, plain)
-            elif session.live:  # otherwise it gets the event after CONNECT
-                self.send(session, emitted.seq, numbered(session.sent.cursor))
+        emitted = self.encoded([event, *_arguments(data)], namespace, _tuple(room), skipped)
+        deliver = partial(self.deliver, emitted)
+        if self.sessions:
+            self.remember(emitted)
+            await self.store.add(emitted, deliver)
+        else:
+            await self.store.settled(deliver)
         await asyncio.sleep(0)  # whoever emits in a loop lets others have their turn
 
-    def keep(
+    def encoded(
         self, data: list[Any], namespace: str, rooms: tuple[Any, ...], skipped: tuple[Any, ...]
     ) -> Event:
-        """Encode an event, and keep it while there is somebody who may miss it."""
+        """Encode an event once for everybody, and number it if somebody may miss it."""
         encoded = self.server.packet_class(EVENT, namespace=namespace, data=data).encode()
         packets = encoded if isinstance(encoded, list) else [encoded]
-        self.seq += bool(self.sessions)
-        event = Event(self.seq, self.clock(), namespace, rooms, skipped, packets)
-        if self.sessions:
-            self.events.append(event)
-            self.watch()
-        return event
+        self.purge()
+        self.number += bool(self.sessions)
+        return Event(self.number, self.clock(), namespace, rooms, skipped, packets)
 
-    def send(self, session: Session, seq: int, packets: list[EnginePacket]) -> None:
+    def remember(self, event: Event) -> None:
+        """Keep an event."""
+        self.events.append(event)
+        self.bytes += event.size
+        self.watch()
+
+    def deliver(self, event: Event) -> None:
+        """Send an event to those who are here: at once, so that no event overtakes another."""
+        plain, numbered = event.plain(), cache(event.with_offset)
+        for sid, eio_sid in self.get_participants(event.namespace, event.rooms):
+            session = self.here.get(sid)
+            if session is None:
+                if sid not in event.skipped:
+                    self.put(eio_sid, plain)
+            # One that is not live gets the event after CONNECT; one may have it since then.
+            elif session.live and event.number > session.sent.number and event.is_for(session):
+                self.send(session, event.number, numbered(session.sent.cursor))
+
+    def send(self, session: Session, number: int, packets: list[EnginePacket]) -> None:
         """Send an event to a session."""
-        session.sent = session.sent._replace(seq=seq)
+        session.sent = session.sent._replace(number=number)
         self.put(session.eio_sid, packets)
 
     def put(self, eio_sid: str, packets: list[EnginePacket]) -> None:

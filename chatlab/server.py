@@ -23,6 +23,7 @@ from socketio.exceptions import ConnectionRefusedError
 from chatlab.delivery import Delivery
 from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, offset_of
+from chatlab.recovery import Recovery, recovered
 from chatlab.transport import StrictPacket, attach
 
 Handlers = Callable[[socketio.AsyncServer, MessageLog], None]
@@ -36,6 +37,9 @@ def chat(sio: socketio.AsyncServer, log: MessageLog) -> None:
 
     @sio.event
     async def connect(sid: str, environ: dict[str, Any], auth: Any) -> None:
+        if recovered(sio, sid):
+            delivery.attach(sid)
+            return
         try:
             offset = offset_of(auth)
         except Refused as refusal:
@@ -63,21 +67,25 @@ def create_app(
     *,
     db: str | PathLike[str] = "chat.db",
     server: Callable[..., socketio.AsyncServer] = socketio.AsyncServer,
+    recovery: Callable[[], Recovery] | None = None,
 ) -> web.Application:
     """Make the web application of a chat server: its handlers, its log in the file `db`, the page.
 
-    `server` makes the Socket.IO server, for a caller that wants one with options of its own.
+    `server` makes the Socket.IO server, for a caller that wants one with options of its own, and
+    `recovery` its sessions, if clients are to recover their connection's state.
     The page sends a key with each text; a handler that cannot take it is called without it.
     Starting the application raises sqlite3.DatabaseError if `db` cannot be used.
     """
     app = web.Application()
     logger = _errors_to_loop()
-    sio = server(async_mode="aiohttp", serializer=StrictPacket, engineio_logger=logger)
+    sessions = recovery() if recovery else None
+    options = sessions.options(StrictPacket) if sessions else {"serializer": StrictPacket}
+    sio = server(async_mode="aiohttp", engineio_logger=logger, **options)
     log = MessageLog(db)
     attach(sio, app)
     handlers(sio, log)
     _drop_key(sio)
-    app.cleanup_ctx.append(_opened(log))
+    app.cleanup_ctx.append(_opened(log, sessions))
     app.router.add_get("/", _index)
     app.router.add_get("/socket.io/socket.io.js", _browser_client)
     app.router.add_static("/page", PAGE)
@@ -126,10 +134,19 @@ async def _browser_client(request: web.Request) -> web.StreamResponse:
     return web.Response(status=404, text="The Socket.IO browser client is not installed here.")
 
 
-def _opened(log: MessageLog) -> Callable[[web.Application], AsyncIterator[None]]:
+def _opened(
+    log: MessageLog, sessions: Recovery | None
+) -> Callable[[web.Application], AsyncIterator[None]]:
     async def while_serving(app: web.Application) -> AsyncIterator[None]:
         async with log:
-            yield
+            if sessions is None:
+                yield
+                return
+            await sessions.open(cursor=log.head)
+            try:
+                yield
+            finally:
+                await sessions.close()
 
     return while_serving
 

@@ -41,7 +41,7 @@ WITHOUT_KEY = ("page.js", 'emit("chat message", content, key,', 'emit("chat mess
 
 
 @contextlib.asynccontextmanager
-async def serving(db, handlers=chat, port=0, server=socketio.AsyncServer, **options):
+async def serving(db, handlers=chat, port=0, server=socketio.AsyncServer, recovery=None, **options):
     """Serve the chat until the block ends; `options` are python-socketio's."""
     inside = []
 
@@ -49,7 +49,7 @@ async def serving(db, handlers=chat, port=0, server=socketio.AsyncServer, **opti
         inside.extend([sio, log])
         handlers(sio, log)
 
-    app = create_app(register, db=db, server=partial(server, **options))
+    app = create_app(register, db=db, server=partial(server, **options), recovery=recovery)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN)
     try:
         await runner.setup()

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-import chatlab.log
+from chatlab.database import PRAGMAS
 from chatlab.log import SCHEMA, MessageLog
 from chatlab.messages import Message, Refused
 
@@ -126,7 +126,7 @@ async def test_row_that_the_database_refuses_fails_alone(path):
 
 async def test_locked_database_is_an_error_and_the_log_goes_on(path, monkeypatch):
     """While another program holds the lock, append fails; afterwards it works."""
-    monkeypatch.setitem(chatlab.log.PRAGMAS, "busy_timeout", 1)
+    monkeypatch.setitem(PRAGMAS, "busy_timeout", 1)
     async with MessageLog(path) as log:
         with beside(path) as database:
             database.execute("BEGIN IMMEDIATE")
@@ -214,7 +214,7 @@ async def test_pragma_that_does_not_take_keeps_the_log_closed(
     path, monkeypatch, pragma, refused, stays
 ):
     """One sentence says which, and no message is taken on weaker terms."""
-    monkeypatch.setitem(chatlab.log.PRAGMAS, pragma, refused)
+    monkeypatch.setitem(PRAGMAS, pragma, refused)
     sentence = f"cannot use .*{path.name}.*{pragma} stays {stays}, and it has to be {refused}"
     with pytest.raises(sqlite3.NotSupportedError, match=sentence):
         await MessageLog(path)

@@ -10,7 +10,8 @@ import socketio
 from socketio.packet import CONNECT, Packet
 from support import Hold, serving, turns, wired
 
-from chatlab.recovery import WINDOW, Manager, Position, Recovery, Session
+from chatlab.recovery import WINDOW, Manager, Recovery, recovered, session_of
+from chatlab.sessions import Position, Session
 
 GRACE = 25 + 2 * 20
 """Seconds for which a dead connection may go unnoticed, with Engine.IO's own settings."""
@@ -52,7 +53,7 @@ async def bench(tmp_path, **options):
     def handlers(sio, log):
         @sio.event
         async def connect(sid, environ, auth):
-            seen.append(("connect", sid, recovery.recovered(sid)))
+            seen.append(("connect", sid, recovered(sio, sid)))
             if made[0].hold:
                 await made[0].hold.here()
             if auth and auth.get("refuse"):
@@ -71,7 +72,9 @@ async def bench(tmp_path, **options):
 
         made.append(None)
 
-    async with serving(tmp_path / "chat.db", handlers, server=recovery.server, **options) as served:
+    async with serving(
+        tmp_path / "chat.db", handlers, recovery=lambda: recovery, **options
+    ) as served:
         made[0] = Bench(served, recovery, clock, seen)
         yield made[0]
 
@@ -180,7 +183,7 @@ async def test_offset_of_an_older_session_is_no_offset(server):
 
 def test_numbers_of_a_later_server_are_higher():
     """So an offset that another server has left is one of an older session too."""
-    before, after = Recovery().manager.seq, Recovery().manager.seq
+    before, after = Recovery().manager.number, Recovery().manager.number
     assert before <= after and len(str(after)) <= 18
 
 
@@ -243,7 +246,7 @@ async def test_connection_that_is_connecting_is_taken_over(server):
             assert (await held).startswith("44")
             await server.emit(1)
             assert await events(wire, 1) == [0]
-            assert server.recovery.recovered(first["sid"])
+            assert recovered(server.sio, first["sid"])
 
 
 @pytest.mark.parametrize("came_before", [True, False])
@@ -292,7 +295,7 @@ async def test_client_that_leaves_during_the_connect_handler_is_not_kept_as_here
     async with wired(server.url) as wire:
         await wire.ws.send_str('40{"pid":""}')
         await hold.reached.wait()
-        await server.manager.close(next(iter(server.sio.eio.sockets)))
+        await server.manager.hang_up(next(iter(server.sio.eio.sockets)))
         assert await wire.packet() == "1"
         hold.released.set()
         await turns()
@@ -381,7 +384,7 @@ async def test_disconnect_handler_that_fails_does_no_harm(server):
     async with here(server, {"pid": first["pid"]}) as (_, second):
         assert second == first
         # Closed by a task that goes on, as the one is that looks after the heartbeats.
-        await server.manager.close(server.recovery.session(first["sid"]).eio_sid)
+        await server.manager.hang_up(session_of(server.sio, first["sid"]).eio_sid)
         assert not server.manager.here and not server.manager.rooms
 
 
@@ -419,7 +422,7 @@ async def test_offset_that_makes_no_sense_is_not_recovered(server, offset):
     first, _ = await come_and_go(server, count=1)
     async with here(server, {"pid": first["pid"], "offset": offset}) as (wire, second):
         assert second["pid"] != first["pid"]
-        assert not server.recovery.recovered(second["sid"])
+        assert not recovered(server.sio, second["sid"])
         await nothing_more(server, wire)
 
 
@@ -427,13 +430,11 @@ async def test_offset_that_makes_no_sense_is_not_recovered(server, offset):
 async def test_pid_that_makes_no_sense_is_not_recovered(server, pid):
     """The same, for any value of JSON's."""
     async with here(server, {"pid": pid, "offset": "0.0"}) as (_, answer):
-        assert not server.recovery.recovered(answer["sid"])
+        assert not recovered(server.sio, answer["sid"])
 
 
 async def test_pid_is_secret_and_long():
     """128 bits at least; and none of it is in what a session prints."""
-    recovery = Recovery()
-    assert recovery.session("nobody") is None and not recovery.recovered("nobody")
     session = Session("sid", "/", Position(0, 0), Position(0, 0))
     assert len(session.pid) * 6 >= 128
     assert session.pid not in repr(session)
@@ -485,7 +486,7 @@ async def test_binary_event_is_recovered(server):
 async def test_cursor_of_an_application_is_in_the_offset(server):
     """It is the session's, and comes back with the client."""
     async with here(server) as (wire, first):
-        session = server.recovery.session(first["sid"])
+        session = session_of(server.sio, first["sid"])
         session.sent = session.sent._replace(cursor=7)
         await server.emit(1)
         assert await event(wire) == (0, "7.1")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import ordered, serving, wired
 
 from chatlab.client import ChatClient
-from chatlab.log import PRAGMAS
+from chatlab.database import PRAGMAS
 from chatlab.messages import CHAT_MESSAGE, MAX_TEXT
 from chatlab.server import BROWSER_CLIENT
 

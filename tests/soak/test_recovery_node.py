@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import serving
 
-from chatlab.recovery import Recovery
+from chatlab.recovery import Recovery, recovered
 
 CLIENT = Path(__file__).with_name("recovery.mjs")
 PATIENCE = 20
@@ -64,8 +64,7 @@ async def opened(url, transports):
 
 @contextlib.asynccontextmanager
 async def recovering(tmp_path):
-    """A server with recovery, and what can be asked of it."""
-    recovery = Recovery()
+    """A server with recovery."""
 
     def handlers(sio, log):
         @sio.event
@@ -74,14 +73,14 @@ async def recovering(tmp_path):
             await sio.save_session(sid, {"name": "Ada"})
             await sio.emit("tick", "joined", to=room)
 
-    async with serving(tmp_path / "chat.db", handlers, server=recovery.server) as served:
-        yield served, recovery
+    async with serving(tmp_path / "chat.db", handlers, recovery=Recovery) as served:
+        yield served
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)
 async def test_page_that_is_dropped_recovers(tmp_path, transports):
     """Three times in a row: sid, rooms, session, and what it missed, once and in order."""
-    async with recovering(tmp_path) as (served, recovery):
+    async with recovering(tmp_path) as served:
         sio = served.sio
         async with opened(served.url, transports) as page:
             first = await page.hear("connect")
@@ -97,7 +96,7 @@ async def test_page_that_is_dropped_recovers(tmp_path, transports):
                 await page.has(1 + 10 * (drop + 1))
                 assert sorted(sio.rooms(first["sid"])) == sorted([first["sid"], "kitchen"])
                 assert await sio.get_session(first["sid"]) == {"name": "Ada"}
-                assert recovery.recovered(first["sid"])
+                assert recovered(served.sio, first["sid"])
             assert page.got == ["joined", *range(30)]
 
 
@@ -116,7 +115,7 @@ async def test_page_that_got_nothing_yet_recovers(tmp_path, transports):
 @pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)
 async def test_page_that_leaves_does_not_recover(tmp_path, transports):
     """`disconnect()` and `connect()`: nothing is kept for it, as with the official server."""
-    async with recovering(tmp_path) as (served, recovery), opened(served.url, transports) as page:
+    async with recovering(tmp_path) as served, opened(served.url, transports) as page:
         first = await page.hear("connect")
         await served.sio.emit("tick", 0)
         await page.has(1)
@@ -129,7 +128,7 @@ async def test_page_that_leaves_does_not_recover(tmp_path, transports):
         await served.sio.emit("tick", 2)
         await page.has(2)
         assert page.got == [0, 2]
-        assert set(recovery.manager.here) == {second["sid"]}
+        assert set(served.sio.manager.here) == {second["sid"]}
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)
