@@ -8,8 +8,12 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Container
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import attrgetter
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
@@ -103,3 +107,46 @@ class Event(NamedTuple):
         if self.namespace != session.namespace or session.sid in self.skipped:
             return False
         return any(session.rooms.get(room, self.number) < self.number for room in self.rooms)
+
+
+class Events:
+    """The events that somebody may have missed, in the order of their numbers."""
+
+    def __init__(self, last: int) -> None:
+        self.kept: deque[Event] = deque()
+        self.size = 0
+        """The bytes that these take, about."""
+        self.last = self.delivered = self.forgotten = last
+        """The number of the newest event, of the newest that was sent to those who were here, and
+        of the newest that is not kept any more."""
+
+    def take(self, events: list[Event], last: int, now: float) -> None:
+        """Go on where an earlier server has ended, with the events that it has left."""
+        self.last = self.delivered = max(self.last, last)
+        self.forgotten = events[0].number - 1 if events else last
+        self.kept.extend(event._replace(time=now) for event in events)
+        self.size = sum(event.size for event in events)
+
+    def append(self, event: Event) -> None:
+        """Keep an event."""
+        self.kept.append(event)
+        self.size += event.size
+        self.last = event.number
+
+    def after(self, number: int) -> list[Event]:
+        """Return the events after a number that were sent to those who were here."""
+        first = bisect_right(self.kept, number, key=attrgetter("number"))
+        later = islice(self.kept, first, None)
+        return [event for event in later if event.number <= self.delivered]
+
+    def trim(self, time: float, size: int) -> bool:
+        """Forget those up to a time, and the oldest until the others take no more than `size`.
+
+        Return whether there were any.
+        """
+        forgotten = self.forgotten
+        while self.kept and (self.kept[0].time <= time or self.size > size):
+            event = self.kept.popleft()
+            self.size -= event.size
+            self.forgotten = event.number
+        return self.forgotten != forgotten

@@ -1,6 +1,7 @@
 """The simulated tab: it drops, reconnects, reloads and closes as a tab of a browser does."""
 
 import asyncio
+import itertools
 import os
 import socket
 from functools import partial
@@ -14,8 +15,9 @@ import chatlab.client
 from chatlab.background import BackgroundServer
 from chatlab.client import ChatClient
 from chatlab.history import History
-from chatlab.messages import Message, Refused
+from chatlab.messages import CHAT_MESSAGE, Message, Refused
 from chatlab.network import Link
+from chatlab.recovery import Recovery, recovered
 from chatlab.server import create_app
 
 PATIENCE = 20
@@ -493,3 +495,85 @@ async def until(condition):
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def recovering(tmp_path):
+    """A server with connection state recovery, on this loop."""
+    async with serving(tmp_path / "chat.db", tutorial_again, recovery=Recovery) as served:
+        yield served
+
+
+def tutorial_again(sio, log):
+    """The tutorial's server with its branch: catch-up only for those who are not recovered."""
+
+    @sio.event
+    async def connect(sid, environ, auth):
+        if not recovered(sio, sid):
+            for message in await log.after(auth["serverOffset"]):
+                await sio.emit(CHAT_MESSAGE, (message.text, message.offset), to=sid)
+
+
+@pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
+async def test_tab_that_asks_recovers_four_thousand_events_over_sixty_drops(recovering, transports):
+    """Each exactly once and in order, with one sid."""
+    tab = await ChatClient(recovering.url, transports=transports, recover=True).open()
+    sids, emitted = set(), itertools.count(1)
+
+    async def emit(count):
+        for number in itertools.islice(emitted, count):
+            await recovering.sio.emit(CHAT_MESSAGE, (f"message {number}", number))
+
+    for _ in range(60):
+        sids |= {sid for sid, _ in recovering.sio.manager.get_participants("/", None)}
+        await emit(35)
+        await tab.sees(len(tab.shown) + 1)  # the others are on their way
+        await tab.drop()
+        await emit(35)
+        await tab.reconnect()
+        assert tab.recovered
+    await tab.sees(60 * 70)
+    assert [message.offset for message in tab.shown] == list(range(1, 60 * 70 + 1))
+    assert len(sids) == 1
+    await tab.close()
+
+
+async def test_tab_that_says_goodbye_or_reloads_does_not_recover(recovering):
+    """It gets what it missed by its offset; and one that only drops recovers."""
+    tab = await ChatClient(recovering.url, recover=True).open()
+    for leave, again, is_recovered in (
+        (tab.drop, tab.reconnect, True),
+        (tab.disconnect, tab.reconnect, False),
+        (tab.drop, tab.reload, False),
+    ):
+        await leave()
+        assert not tab.connected
+        offset = await recovering.log.append("missed")
+        await recovering.sio.emit(CHAT_MESSAGE, ("missed", offset))
+        await again()
+        await tab.until(lambda offset=offset: tab.offset == offset)
+        assert tab.recovered is is_recovered
+    assert tab.messages == ["missed"] * 3
+    await tab.close()
+
+
+@pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
+async def test_goodbye_ends_the_session_on_the_server(recovering, transports):
+    """The server is told before the line is cut."""
+    tab = await ChatClient(recovering.url, transports=transports, recover=True).open()
+    assert recovering.sio.manager.sessions
+    await tab.disconnect()
+    async with asyncio.timeout(5):
+        while recovering.sio.manager.sessions:
+            await turns()
+    await tab.disconnect()  # once more is nothing
+    await tab.close()
+
+
+async def test_tab_that_does_not_ask_is_never_recovered(recovering):
+    """And its page is sent the text and the offset, as ever."""
+    tab = await ChatClient(recovering.url).open()
+    await tab.drop()
+    await tab.reconnect()
+    assert not tab.recovered and not recovering.sio.manager.sessions
+    await tab.close()

@@ -11,6 +11,7 @@ import chatlab.delivery
 from chatlab.client import ChatClient
 from chatlab.delivery import HIGH_WATER, NEWEST, PAGE
 from chatlab.log import MessageLog
+from chatlab.recovery import Recovery
 from chatlab.server import chat
 from chatlab.transport import MOST_OUT, PollQueue
 
@@ -368,3 +369,90 @@ async def test_text_of_any_kind_arrives_as_it_was_sent(served, transports):
     await bob.send(text)
     assert await bob.sees(1) == [text]
     await bob.close()
+
+
+# Recovery: the log is the store of the packets.
+
+
+class Counted:
+    """The queries that a log is asked, counted."""
+
+    def __init__(self, log):
+        self.count, after = 0, log.after
+
+        async def counted(*arguments):
+            self.count += 1
+            return await after(*arguments)
+
+        log.after = counted
+
+
+@pytest.mark.parametrize("missed", [10, NEWEST, NEWEST + 1])
+async def test_recovery_within_the_newest_reads_no_database(tmp_path, missed):
+    """Beyond them it reads the log; and either way it sends each message once, in order."""
+    async with serving(tmp_path / "chat.db", recovery=Recovery) as server:
+        counted = Counted(server.log)
+        await server.log.append("1")
+        async with wired(server.url) as wire:
+            first = json.loads((await wire.connect({"pid": "", "serverOffset": 0}))[2:])
+            _, _, _, position = json.loads((await wire.packet())[2:])
+        while first["sid"] in server.sio.manager.here:
+            await turns()
+        await asyncio.gather(*(server.log.append(str(n)) for n in range(2, missed + 2)))
+        before = counted.count
+        async with wired(server.url) as wire:
+            again = {"pid": first["pid"], "offset": position}
+            assert json.loads((await wire.connect(again))[2:]) == first
+            got = [json.loads((await wire.packet())[2:]) for _ in range(missed)]
+        numbers = [int(position.partition(".")[0]) for _, _, _, position in got]
+        assert [offset for _, _, offset, _ in got] == numbers == list(range(2, missed + 2))
+        assert (counted.count > before) is (missed > NEWEST)
+
+
+async def test_recovered_tab_that_got_nothing_goes_on_where_it_came_in(tmp_path):
+    """It names no position: what counts is the offset with which it came first."""
+    async with serving(tmp_path / "chat.db", recovery=Recovery) as server:
+        for text in "ab":
+            await server.log.append(text)
+        async with wired(server.url) as wire:
+            first = json.loads((await wire.connect({"pid": "", "serverOffset": 2}))[2:])
+        while first["sid"] in server.sio.manager.here:
+            await turns()
+        await server.log.append("c")
+        async with wired(server.url) as wire:
+            await wire.connect({"pid": first["pid"]})
+            assert json.loads((await wire.packet())[2:])[1:3] == ["c", 3]
+
+
+async def test_half_open_connection_is_taken_over_and_its_stream_ends(tmp_path):
+    """What was sent into the dead connection comes once more, over the new one alone."""
+    async with serving(tmp_path / "chat.db", recovery=Recovery) as server, wired(server.url) as old:
+        first = json.loads((await old.connect({"pid": ""}))[2:])
+        await server.log.append("a")
+        assert json.loads((await old.packet())[2:])[1] == "a"
+        async with wired(server.url) as new:
+            assert json.loads((await new.connect({"pid": first["pid"]}))[2:]) == first
+            await server.log.append("b")
+            got = [json.loads((await new.packet())[2:])[1] for _ in range(2)]
+        assert got == ["a", "b"]
+        assert len(delivery_of(server)._streams) <= 1
+
+
+async def test_events_and_messages_are_recovered_together(tmp_path):
+    """Each has its own part of the position, whichever came last."""
+    async with serving(tmp_path / "chat.db", recovery=Recovery) as server:
+        tab = await ChatClient(server.url, recover=True).open()
+        for number in range(3):
+            await server.log.append(f"before {number}")
+            await tab.sees(2 * number + 1)
+            await server.sio.emit("tick", number)
+            await tab.until(lambda number=number: tab.heard.get("tick") == number)
+            await tab.drop()
+            await server.log.append(f"missed {number}")
+            await server.sio.emit("tock", number)
+            await tab.reconnect()
+            assert tab.recovered
+            await tab.sees(2 * number + 2)
+            await tab.until(lambda number=number: tab.heard.get("tock") == number)
+        assert [message.offset for message in tab.shown] == list(range(1, 7))
+        await tab.close()

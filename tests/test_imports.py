@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "transport": set(),
     "sessions": set(),
     "session_store": {"database", "sessions"},
-    "recovery": {"session_store", "sessions"},
+    "session_manager": {"session_store", "sessions"},
+    "recovery": {"session_manager", "session_store", "sessions"},
     "server": {"delivery", "log", "messages", "recovery", "transport"},
     "probe": {"log", "messages"},
     "lab": {

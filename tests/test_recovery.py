@@ -10,7 +10,9 @@ import socketio
 from socketio.packet import CONNECT, Packet
 from support import Hold, serving, turns, wired
 
-from chatlab.recovery import WINDOW, Manager, Recovery, recovered, session_of
+import chatlab.session_manager
+from chatlab.recovery import WINDOW, Recovery, recovered, session_of
+from chatlab.session_manager import Manager
 from chatlab.sessions import Position, Session
 
 GRACE = 25 + 2 * 20
@@ -183,7 +185,7 @@ async def test_offset_of_an_older_session_is_no_offset(server):
 
 def test_numbers_of_a_later_server_are_higher():
     """So an offset that another server has left is one of an older session too."""
-    before, after = Recovery().manager.number, Recovery().manager.number
+    before, after = Recovery().manager.events.last, Recovery().manager.events.last
     assert before <= after and len(str(after)) <= 18
 
 
@@ -197,7 +199,7 @@ async def test_callback_is_called_and_its_event_has_no_offset(server):
         await wire.ws.send_str('431["yes"]')
         while not answers:
             await turns()
-    assert answers == [("yes",)] and not server.manager.events
+    assert answers == [("yes",)] and not server.manager.events.kept
 
 
 async def test_idle_client_comes_back(server):
@@ -208,7 +210,7 @@ async def test_idle_client_comes_back(server):
         for _ in range(10):
             server.clock.now += WINDOW
             await server.emit(1, room="elsewhere")
-        assert len(server.manager.events) < 3
+        assert len(server.manager.events.kept) < 3
     await server.gone(first["sid"])
     await server.emit(2)
     async with here(server, {"pid": first["pid"], "offset": offset}) as (wire, second):
@@ -440,6 +442,74 @@ async def test_pid_is_secret_and_long():
     assert session.pid not in repr(session)
 
 
+async def test_too_many_who_are_away_are_forgotten_by_age(server, monkeypatch):
+    """The one who left first has to begin anew, and the one who left last has not."""
+    monkeypatch.setattr(chatlab.session_manager, "MOST_AWAY", 2)
+    first, second, third = [(await come_and_go(server))[0] for _ in range(3)]
+    for left, kept in ((second, True), (third, True), (first, False)):
+        async with here(server, {"pid": left["pid"]}) as (_, answer):
+            assert (answer == left) is kept
+
+
+async def test_too_many_bytes_of_events_are_forgotten_by_age(server, monkeypatch):
+    """Who missed one that is gone is not recovered; who missed none of those is."""
+    early, _ = await come_and_go(server)
+    await server.emit(3)
+    late, _ = await come_and_go(server)
+    monkeypatch.setattr(
+        chatlab.session_manager, "MOST_BYTES", 2 * server.manager.events.size // 3 + 1
+    )
+    await server.emit(1, first=3)
+    await server.emit(1, first=4)
+    assert server.manager.events.size == sum(event.size for event in server.manager.events.kept)
+    assert [event.number for event in server.manager.events.kept] == [3, 4, 5]
+    async with here(server, {"pid": early["pid"]}) as (_, answer):
+        assert answer != early
+    async with here(server, {"pid": late["pid"]}) as (wire, answer):
+        assert answer == late
+        assert await events(wire, 2) == [3, 4]
+
+
+@pytest.mark.parametrize("away", [True, False])
+async def test_forgotten_client_comes_back_as_a_new_one(server, away):
+    """Whether it was away at that moment or not, and its connection goes on."""
+    async with here(server) as (wire, first):
+        if not away:
+            await server.recovery.forget(first["sid"])
+            await server.sio.emit("tick", 1)
+            assert await wire.packet() == '42["tick",1]'
+    while server.sio.manager.is_connected(first["sid"], "/"):
+        await turns()
+    await server.recovery.forget(first["sid"])
+    async with here(server, {"pid": first["pid"]}) as (_, second):
+        assert second["sid"] != first["sid"] and second["pid"] != first["pid"]
+    await server.recovery.forget("nobody")
+
+
+async def test_room_is_left_by_those_who_are_away(server):
+    """By one who is put out of it, and by all when it is closed."""
+    async with here(server) as (_, first):
+        for room in ("kitchen", "cellar", "garden"):
+            await server.sio.enter_room(first["sid"], room)
+    await server.gone(first["sid"])
+    await server.sio.leave_room(first["sid"], "kitchen")
+    await server.sio.close_room("cellar")
+    for number, room in enumerate(("kitchen", "cellar", "garden")):
+        await server.emit(1, first=number, room=room)
+    async with here(server, {"pid": first["pid"]}) as (wire, _):
+        assert await events(wire, 1) == [2]
+        assert sorted(server.sio.rooms(first["sid"])) == sorted([first["sid"], "garden"])
+        await nothing_more(server, wire)
+
+
+async def test_room_of_somebody_who_is_away_cannot_be_entered(server):
+    """What is sent to a sid is for its client, as while that is here."""
+    first, _ = await come_and_go(server)
+    async with here(server) as (_, second):
+        with pytest.raises(ValueError, match="sid room"):
+            await server.sio.enter_room(second["sid"], first["sid"])
+
+
 async def test_crowd_that_vanishes_leaves_nothing(server):
     """Ten thousand sessions, a hundred events, and after the window nothing of them."""
     manager, count = server.manager, 10_000
@@ -452,10 +522,10 @@ async def test_crowd_that_vanishes_leaves_nothing(server):
         del server.sio.environ[eio_sid]
     await server.emit(100)
     assert len(manager.sessions) == len(manager.away) == count
-    assert len(manager.events) == 100
+    assert len(manager.events.kept) == 100
     server.clock.now += WINDOW
     manager.expire()
-    kept = manager.sessions, manager.here, manager.away, manager.events, manager.breaking
+    kept = manager.sessions, manager.here, manager.away, manager.events.kept, manager.breaking
     assert not any(kept) and not manager.rooms and not manager.pending_connect
     assert manager.timer is None
 
@@ -463,15 +533,15 @@ async def test_crowd_that_vanishes_leaves_nothing(server):
 async def test_events_are_kept_for_as_long_as_a_dead_connection_may_go_unnoticed(server):
     """The window and a heartbeat; and not at all if there is nobody to keep them for."""
     await server.emit(1)
-    assert not server.manager.events
+    assert not server.manager.events.kept
     async with here(server):
         await server.emit(1)
         server.clock.now += WINDOW + GRACE - 1
         server.manager.expire()
-        assert len(server.manager.events) == 1
+        assert len(server.manager.events.kept) == 1
         server.clock.now += 1
         server.manager.expire()
-        assert not server.manager.events
+        assert not server.manager.events.kept
 
 
 async def test_binary_event_is_recovered(server):
@@ -549,11 +619,13 @@ async def test_python_client_that_asks_for_it_recovers(server, transports):
     assert len(memory.sids) == 5 and len(set(memory.sids)) == 1
 
 
-async def test_python_client_that_does_not_ask_gets_no_argument_more(server):
+@pytest.mark.parametrize("headers", [{}, {"User-Agent": ""}], ids=["named", "nameless"])
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_python_client_that_does_not_ask_gets_no_argument_more(server, transport, headers):
     """Its handlers take what they name, and it is not given a pid."""
     client, got = socketio.AsyncClient(), asyncio.Queue()
     client.on("tick", lambda value: got.put_nowait(value))
-    await client.connect(server.url, transports=["websocket"])
+    await client.connect(server.url, headers, transports=[transport])
     await server.emit(2)
     async with asyncio.timeout(5):
         assert [await got.get(), await got.get()] == [0, 1]
@@ -561,12 +633,22 @@ async def test_python_client_that_does_not_ask_gets_no_argument_more(server):
     await client.disconnect()
 
 
-@pytest.mark.parametrize("agent", ["Python/3.12 aiohttp/3.12", "python-requests/2.32", None, "X"])
-async def test_who_gets_offsets(server, agent):
-    """All but the clients of python-socketio, which can be told by their User-Agent."""
-    server.sio.environ["E"] = {} if agent is None else {"HTTP_USER_AGENT": agent}
+@pytest.mark.parametrize(
+    ("agent", "query", "takes"),
+    [
+        ("Python/3.12 aiohttp/3.12", "", False),
+        ("python-requests/2.32", "", False),
+        (None, "transport=websocket&EIO=4&t=1795595947.36", False),
+        (None, "EIO=4&transport=websocket", True),
+        ("node-XMLHttpRequest", "EIO=4&transport=polling&t=0z3kq1fe", True),
+    ],
+)
+async def test_who_gets_offsets(server, agent, query, takes):
+    """All but the clients of python-socketio, which can be told by their requests."""
+    named = {} if agent is None else {"HTTP_USER_AGENT": agent}
+    server.sio.environ["E"] = {"QUERY_STRING": query} | named
     sid = await server.manager.pre_connect("E", "/")
-    assert (sid in server.manager.here) is (agent in (None, "X"))
+    assert (sid in server.manager.here) is takes
     del server.sio.environ["E"]
 
 

@@ -7,7 +7,9 @@ import { io } from "socket.io-client";
 const [, , url, ...transports] = process.argv;
 const say = (event, more) => console.log(JSON.stringify({ event, ...more }));
 const retries = { reconnectionDelay: 20, reconnectionDelayMax: 100, randomizationFactor: 0 };
-const socket = io(url, { ...retries, transports });
+let serverOffset = 0;
+const auth = (answer) => answer({ serverOffset });
+const socket = io(url, { ...retries, transports, auth });
 
 const connected = () => say("connect", { sid: socket.id, recovered: socket.recovered });
 socket.on("connect", () => {
@@ -17,6 +19,10 @@ socket.on("connect", () => {
 });
 socket.on("disconnect", (reason) => say("disconnect", { reason }));
 socket.on("tick", (value) => say("tick", { value }));
+socket.on("chat message", (value, offset) => {
+  serverOffset = offset;
+  say("tick", { value });
+});
 
 const commands = {
   drop: () => socket.io.engine.close(),

@@ -32,6 +32,8 @@ TRANSPORTS = {
     "upgrade": ["polling", "websocket"],
 }
 
+RECOVERY = pytest.mark.parametrize("recovery", [False, True], ids=["plain", "recovery"])
+
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -43,12 +45,14 @@ def patience(monkeypatch):
     monkeypatch.setattr(chatlab.lab, "IN_FLIGHT", min(100, MESSAGES // 2))
 
 
-async def day(seed, server, tab, *, post=False):
+async def day(seed, server, tab, *, post=False, recovery=False):
     """Let a day happen; return the verdict, and how many messages were acknowledged.
 
-    With `post` the messages go through outboxes, which promise that they arrive.
+    With `post` the messages go through outboxes, which promise that they arrive. With `recovery`
+    sessions are recovered, those of a server that was killed too.
     """
-    async with Lab(server, name="chaos", process=True, heartbeat=HEARTBEAT) as lab:
+    options = {"heartbeat": HEARTBEAT, "recovery": recovery, "store": recovery}
+    async with Lab(server, name="chaos", process=True, **options) as lab:
         await lab.join(*NAMES, tab=tab)
         length = round(CLIENTS * MESSAGES / SENDS)
         mishaps = bad_day(seed, NAMES, length, kills=KILLS, sends=SENDS)
@@ -57,23 +61,27 @@ async def day(seed, server, tab, *, post=False):
         return verdict, sum(event.kind == "acknowledge" for event in lab.history)
 
 
+@RECOVERY
 @pytest.mark.parametrize("transports", TRANSPORTS)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_python_clients_get_everything_once_in_order(seed, transports):
+async def test_python_clients_get_everything_once_in_order(seed, transports, recovery):
     """Drops, reloads, cut and frozen and half-open links, three times kill -9."""
-    tab = partial(ChatClient, transports=TRANSPORTS[transports])
-    verdict, acknowledged = await day(seed, chat, tab)
+    tab = partial(ChatClient, transports=TRANSPORTS[transports], recover=recovery)
+    verdict, acknowledged = await day(seed, chat, tab, recovery=recovery)
     assert str(verdict) == "valid: every message once and in order"
     assert acknowledged > CLIENTS * MESSAGES * 0.7
 
 
+@RECOVERY
 @pytest.mark.parametrize("transports", TRANSPORTS)
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_official_clients_get_everything_once_in_order(official_client, seed, transports):
+async def test_official_clients_get_everything_once_in_order(
+    official_client, seed, transports, recovery
+):
     """The same days, with the JavaScript client that browsers have."""
     async with Node() as node:
         tab = partial(NodeTab, node=node, transports=TRANSPORTS[transports])
-        verdict, acknowledged = await day(seed, chat, tab)
+        verdict, acknowledged = await day(seed, chat, tab, recovery=recovery)
     assert str(verdict) == "valid: every message once and in order"
     assert acknowledged > CLIENTS * MESSAGES * 0.7
 

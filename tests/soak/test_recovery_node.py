@@ -4,12 +4,17 @@ import asyncio
 import contextlib
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support import serving
 
+from chatlab.background import BackgroundServer
+from chatlab.client import ChatClient
 from chatlab.recovery import Recovery, recovered
+from chatlab.server import create_app
+from chatlab.session_store import SessionStore
 
 CLIENT = Path(__file__).with_name("recovery.mjs")
 PATIENCE = 20
@@ -103,7 +108,7 @@ async def test_page_that_is_dropped_recovers(tmp_path, transports):
 @pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)
 async def test_page_that_got_nothing_yet_recovers(tmp_path, transports):
     """With the official server it would not: it has no offset to name."""
-    async with recovering(tmp_path) as (served, _), opened(served.url, transports) as page:
+    async with recovering(tmp_path) as served, opened(served.url, transports) as page:
         first = await page.hear("connect")
         page.tell("drop")
         await page.hear("disconnect")
@@ -134,7 +139,7 @@ async def test_page_that_leaves_does_not_recover(tmp_path, transports):
 @pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)
 async def test_events_over_many_drops_come_exactly_once(tmp_path, transports):
     """Emitted all the while: what was lost on the way is sent again, and nothing twice."""
-    async with recovering(tmp_path) as (served, _), opened(served.url, transports) as page:
+    async with recovering(tmp_path) as served, opened(served.url, transports) as page:
         first = await page.hear("connect")
 
         numbers = itertools.count()
@@ -152,6 +157,40 @@ async def test_events_over_many_drops_come_exactly_once(tmp_path, transports):
         await emit(EVENTS - DROPS * share)
         await page.has(EVENTS)
         assert page.got == list(range(EVENTS))
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["store", "no store"])
+@pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)
+async def test_chat_recovers_or_catches_up_and_loses_nothing(tmp_path, transports, store):
+    """Three drops, a goodbye, a `kill -9`: all messages once, and `recovered` where it should."""
+    db = tmp_path / "chat.db"
+    recovery = partial(Recovery, store=SessionStore(db) if store else None)
+    build = partial(create_app, db=db, recovery=recovery)
+    with BackgroundServer(build, name="chat", process=True) as server:
+        async with opened(server.url, transports) as page:
+            ann = await ChatClient(server.url, "ann").open()
+            first = await page.hear("connect")
+            for drop, missed in (("drop", 1), ("drop", 2), ("drop", 3), ("leave", 4)):
+                page.tell(drop)
+                await page.hear("disconnect")
+                await ann.send(f"missed {missed}")
+                if drop == "leave":
+                    page.tell("come")
+                came = await page.hear("connect")
+                assert came["recovered"] is (drop == "drop")
+                assert (came["sid"] == first["sid"]) is (drop == "drop")
+                await page.has(missed)
+            server.kill()
+            await page.hear("disconnect")
+            await ann.until(lambda: not ann.connected)
+            server.start()
+            await ann.until(lambda: ann.connected)
+            again = await page.hear("connect")
+            assert again["recovered"] is store and (again["sid"] == came["sid"]) is store
+            await ann.send("missed 5")
+            await page.has(5)
+            assert page.got == [f"missed {number}" for number in range(1, 6)]
+            await ann.close()
 
 
 async def test_without_recovery_nothing_comes_back(tmp_path):
