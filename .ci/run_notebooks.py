@@ -1,13 +1,15 @@
 """Run the chapters and store their outputs: `make notebooks`, or name the chapters to run.
 
 Running it twice changes no byte: no times are recorded, cell ids are kept, and cells whose output
-is live (tag nbval-ignore-output) are stored without it.
+is live (tag nbval-ignore-output) are stored without it. If a chapter fails, the others are stored
+all the same, and each failure is told with its chapter, its cell and its error.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -26,9 +28,12 @@ METADATA = {
 }
 
 
-async def run(path: Path) -> None:
-    """Run one notebook in a fresh kernel and store it. A cell that fails leaves the file alone."""
-    notebook = nbformat.read(path, as_version=4)
+async def run(path: Path) -> str:
+    """Run one notebook in a fresh kernel and store it. A cell that fails leaves the file alone.
+
+    Returns what failed, and in which cell; nothing if all went well.
+    """
+    notebook, begun = nbformat.read(path, as_version=4), []
     client = NotebookClient(
         notebook,
         timeout=60,
@@ -37,9 +42,16 @@ async def run(path: Path) -> None:
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent)}},
+        on_cell_start=lambda cell, cell_index: begun.append(cell.id),
     )
-    await client.async_execute()
+    try:
+        await client.async_execute()
+    except Exception as error:  # a cell that fails or takes too long, a kernel that dies
+        cell = f"cell {begun[-1]}" if begun else "before the first cell"
+        without_colours = re.sub(r"\x1b\[[\d;]*m", "", str(error))
+        return f"{path.name}, {cell}: {type(error).__name__}: {without_colours}"
     store(notebook, path)
+    return ""
 
 
 def store(notebook: nbformat.NotebookNode, path: Path) -> None:
@@ -53,16 +65,17 @@ def store(notebook: nbformat.NotebookNode, path: Path) -> None:
     print(path.name, flush=True)
 
 
-async def run_all(paths: list[Path]) -> None:
-    """Run notebooks side by side: each has a kernel and servers of its own."""
-    await asyncio.gather(*map(run, paths))
+async def run_all(paths: list[Path]) -> str:
+    """Run notebooks side by side: each has a kernel and servers of its own. Returns what failed."""
+    return "\n".join(filter(None, await asyncio.gather(*map(run, paths))))
 
 
 def main() -> None:
     paths = [Path(name).resolve() for name in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb"))
     with tempfile.TemporaryDirectory() as folder:
         os.environ["IPYTHONDIR"] = folder  # nobody's own settings
-        asyncio.run(run_all(paths))
+        failed = asyncio.run(run_all(paths))
+    sys.exit(failed or None)
 
 
 if __name__ == "__main__":

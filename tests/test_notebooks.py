@@ -536,6 +536,20 @@ def test_every_cell_can_be_run_twice(chapter):
             assert run(client, [cell, cell])[0] == ["ok", "ok"], cell.source
 
 
+def make_notebooks(*paths):
+    """Run notebooks as `make notebooks` does."""
+    return subprocess.run([sys.executable, RUN_NOTEBOOKS, *paths], capture_output=True, text=True)
+
+
+def write(path, *sources):
+    """Write a notebook of code cells, which are called cell-0, cell-1 and so on."""
+    cells = [
+        nbformat.v4.new_code_cell(source, id=f"cell-{number}")
+        for number, source in enumerate(sources)
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+
+
 def test_making_the_notebooks_again_changes_no_byte(tmp_path):
     """What is stored depends on the cells alone: also a chapter without outputs is restored."""
     stored = {path.name: path.read_bytes() for path in PATHS}
@@ -548,5 +562,22 @@ def test_making_the_notebooks_again_changes_no_byte(tmp_path):
         copy.write_bytes(stored[copy.name])
     nbformat.write(emptied, copies[0])
     assert copies[0].read_bytes() != stored[copies[0].name]
-    subprocess.run([sys.executable, RUN_NOTEBOOKS, *copies], capture_output=True, check=True)
+    made = make_notebooks(*copies)
+    assert made.returncode == 0, made.stderr
     assert {copy.name: copy.read_bytes() for copy in copies} == stored
+
+
+def test_failures_are_told_with_chapter_cell_and_error(tmp_path):
+    """Every chapter that failed is named, and left as it was; the others are stored."""
+    sources = {"raises": "1 / 0", "dies": "import os\nos._exit(1)", "works": "print('done')"}
+    paths = {name: tmp_path / f"{name}.ipynb" for name in sources}
+    for name, source in sources.items():
+        write(paths[name], "first = 1", source, "last = 1")
+    before = {name: path.read_bytes() for name, path in paths.items()}
+    made = make_notebooks(*paths.values())
+    assert made.returncode == 1
+    assert "raises.ipynb, cell cell-1: CellExecutionError" in made.stderr
+    assert "ZeroDivisionError: division by zero" in made.stderr
+    assert "dies.ipynb, cell cell-1: DeadKernelError" in made.stderr
+    assert made.stdout == "works.ipynb\n"
+    assert [name for name in paths if paths[name].read_bytes() != before[name]] == ["works"]
