@@ -16,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from traitlets.config import Config
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 METADATA = {
@@ -34,24 +35,34 @@ async def run(path: Path) -> str:
     Returns what failed, and in which cell; nothing if all went well.
     """
     notebook, begun = nbformat.read(path, as_version=4), []
-    client = NotebookClient(
-        notebook,
-        timeout=60,
-        kernel_name="python3",
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of local sockets
-        record_timing=False,
-        coalesce_streams=True,
-        resources={"metadata": {"path": str(path.parent)}},
-        on_cell_start=lambda cell, cell_index: begun.append(cell.id),
-    )
     try:
-        await client.async_execute()
+        with tempfile.TemporaryDirectory() as folder:
+            await NotebookClient(
+                notebook,
+                timeout=60,
+                kernel_name="python3",
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of local sockets
+                record_timing=False,
+                coalesce_streams=True,
+                resources={"metadata": {"path": str(path.parent)}},
+                on_cell_start=lambda cell, cell_index: begun.append(cell.id),
+                config=listening_in(folder),
+            ).async_execute()
     except Exception as error:  # a cell that fails or takes too long, a kernel that dies
         cell = f"cell {begun[-1]}" if begun else "before the first cell"
         without_colours = re.sub(r"\x1b\[[\d;]*m", "", str(error))
         return f"{path.name}, {cell}: {type(error).__name__}: {without_colours}"
     store(notebook, path)
     return ""
+
+
+def listening_in(folder: str) -> Config:
+    """Let a kernel listen on files in a folder.
+
+    A port is chosen long before the kernel listens on it, and what runs beside it may take it.
+    """
+    file = f"{folder}/kernel.json"
+    return Config({"KernelManager": {"transport": "ipc", "connection_file": file}})
 
 
 def store(notebook: nbformat.NotebookNode, path: Path) -> None:

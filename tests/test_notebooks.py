@@ -11,11 +11,12 @@ from html import unescape
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import nbformat
 import pytest
-from jupyter_client.manager import run_kernel
+from jupyter_client import KernelManager
 from nbformat.v4 import output_from_msg
 
 ROOT = Path(__file__).parents[1]
@@ -429,8 +430,18 @@ COLLECT = nbformat.v4.new_code_cell("import gc\n_ = gc.collect()")
 @contextmanager
 def fresh_kernel():
     """A kernel like the one that JupyterLab starts; what it logs is not ours to judge."""
-    with run_kernel(kernel_name="python3", cwd=NOTEBOOKS, stderr=subprocess.DEVNULL) as client:
-        yield client
+    with TemporaryDirectory() as folder:
+        # On files: a port may be taken by another program before the kernel listens.
+        manager = KernelManager(transport="ipc", connection_file=f"{folder}/kernel.json")
+        manager.start_kernel(cwd=NOTEBOOKS, stderr=subprocess.DEVNULL)
+        client = manager.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=PATIENCE)
+            yield client
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
 
 
 def run(client, cells):
@@ -536,9 +547,47 @@ def test_every_cell_can_be_run_twice(chapter):
             assert run(client, [cell, cell])[0] == ["ok", "ok"], cell.source
 
 
-def make_notebooks(*paths):
-    """Run notebooks as `make notebooks` does."""
-    return subprocess.run([sys.executable, RUN_NOTEBOOKS, *paths], capture_output=True, text=True)
+THIEF = """
+def steal_ports():
+    import socket
+    from jupyter_client.provisioning import LocalProvisioner
+
+    launch = LocalProvisioner.launch_kernel
+
+    async def launch_too_late(self, cmd, **options):
+        if self.connection_info["transport"] == "tcp":
+            names = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+            self.stolen = [
+                socket.create_server(("127.0.0.1", self.connection_info[name])) for name in names
+            ]
+        return await launch(self, cmd, **options)
+
+    LocalProvisioner.launch_kernel = launch_too_late
+
+steal_ports()
+"""
+"""What takes every port that is chosen for a kernel, before the kernel listens on it."""
+
+STARTS_KERNELS = [chapter for chapter in CHAPTERS if "KernelManager(" in sources(chapter)]
+
+
+@pytest.mark.parametrize(
+    "chapter", STARTS_KERNELS, ids=[chapter.name for chapter in STARTS_KERNELS]
+)
+def test_kernel_of_a_chapter_needs_no_port(chapter):
+    """Whatever else on the machine opens ports, as the other chapters do, is not in its way."""
+    with fresh_kernel() as client:
+        client.execute(THIEF, silent=True, reply=True, timeout=PATIENCE)
+        ended, outputs = run(client, chapter.code)
+    assert ended == ["ok"] * len(chapter.code)
+    assert differences(chapter, outputs) == []
+
+
+def make_notebooks(*paths, first=""):
+    """Run notebooks as `make notebooks` does, in a program that does something else first."""
+    program = f"{first}\nimport runpy\nrunpy.run_path({str(RUN_NOTEBOOKS)!r}, run_name='__main__')"
+    command = [sys.executable, "-c", program, *paths]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def write(path, *sources):
@@ -581,3 +630,10 @@ def test_failures_are_told_with_chapter_cell_and_error(tmp_path):
     assert "dies.ipynb, cell cell-1: DeadKernelError" in made.stderr
     assert made.stdout == "works.ipynb\n"
     assert [name for name in paths if paths[name].read_bytes() != before[name]] == ["works"]
+
+
+def test_making_the_notebooks_needs_no_port(tmp_path):
+    """The chapters that are made side by side do not take the ports of each other's kernels."""
+    write(tmp_path / "works.ipynb", "print('done')")
+    made = make_notebooks(tmp_path / "works.ipynb", first=THIEF)
+    assert (made.returncode, made.stderr) == (0, "")
