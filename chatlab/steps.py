@@ -63,19 +63,16 @@ def steps_of(history: History) -> list[Step]:
         of_event[place] = len(steps) - 1
     for step in steps:
         step.actions.sort(key=lambda event: event.who)
-    _find_offsets(history, steps, of_event)
+    _follow_attempts(history, steps, of_event)
+    _ask_pages(history, steps)
     for who in history.clients:
         _place_arrivals(who, history, steps, of_event)
     return steps
 
 
-def _find_offsets(history: History, steps: list[Step], of_event: dict[int, int]) -> None:
-    """Find out what became of each send: the offset it got, or that it was refused or lost."""
-    shown = {
-        (event.text, event.offset): place
-        for place, event in reversed(list(enumerate(history)))
-        if event.kind == "show"
-    }
+def _follow_attempts(history: History, steps: list[Step], of_event: dict[int, int]) -> None:
+    """Find out what became of each attempt to send a message, from its answer, if there is one."""
+    first_shown = _first_shown(history)
     away: set[str] = set()
     waiting: dict[tuple[str, str], list[list[int]]] = {}  # each message's places in the history
     for place, event in enumerate(history):
@@ -89,19 +86,27 @@ def _find_offsets(history: History, steps: list[Step], of_event: dict[int, int])
             step.again = any(steps[of_event[before]].fate == "lost" for before in message)
             message.append(place)
         elif event.kind in ("acknowledge", "refuse"):
+            shown = first_shown.get((event.text, event.offset), place)
             attempts = messages.pop(0)
-            last = steps[of_event[attempts[-1]]]
-            last.fate = "arrived" if event.kind == "acknowledge" else "refused"
-            last.offset = event.offset
-            first_shown = shown.get((event.text, event.offset), place)
-            seen = [steps[of_event[one]] for one in attempts if one < first_shown]
-            if seen and seen[-1] is not last and seen[-1].fate == "lost":  # it did arrive then
-                seen[-1].fate, seen[-1].offset, last.fate = "arrived", event.offset, "known"
+            early = [steps[of_event[one]] for one in attempts if one < shown]
+            _answer(event, steps[of_event[attempts[-1]]], early)
         elif event.kind in ("drop", "close"):
             away.add(event.who)
         elif event.kind in ("join", "reconnect", "reload"):
             away.discard(event.who)
-    # An acknowledgement may carry no offset, or may be missing: then the pages tell.
+
+
+def _answer(event: Event, last: Step, early: list[Step]) -> None:
+    """Note an answer to the last attempt; `early` were made before the message was shown."""
+    last.fate = "arrived" if event.kind == "acknowledge" else "refused"
+    last.offset = event.offset
+    if early and early[-1] is not last and early[-1].fate == "lost":  # it did arrive then
+        early[-1].fate, early[-1].offset, last.fate = "arrived", event.offset, "known"
+
+
+def _ask_pages(history: History, steps: list[Step]) -> None:
+    """Let the pages tell where an acknowledgement carries no offset, or is missing."""
+    shown = _first_shown(history)
     taken = {step.offset for step in steps}
     for step in steps:
         if step.is_send and step.fate in ("arrived", "lost") and step.offset is None:
@@ -111,6 +116,15 @@ def _find_offsets(history: History, steps: list[Step], of_event: dict[int, int])
                 step.fate = "arrived"
                 step.offset = min(offsets, key=lambda offset: offset or 0)
                 taken.add(step.offset)
+
+
+def _first_shown(history: History) -> dict[tuple[str, int | None], int]:
+    """Return the place in the history at which each message was first shown on a page."""
+    return {
+        (event.text, event.offset): place
+        for place, event in reversed(list(enumerate(history)))
+        if event.kind == "show"
+    }
 
 
 def _place_arrivals(
