@@ -35,6 +35,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chatlab", description="Serve the chat.")
     parser.add_argument("--port", type=_port, default=3000, help="0 takes any free port")
     parser.add_argument("--db", default="chat.db", help="the file of the message log")
+    parser.add_argument("--keep", type=_count, help="how many of the newest messages are kept")
     parser.add_argument("--host", type=_host, default="127.0.0.1", help="the address to listen on")
     return parser.parse_args()
 
@@ -42,6 +43,12 @@ def _options() -> argparse.Namespace:
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number up to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of messages: give 1 or more")
     return int(text)
 
 
@@ -65,7 +72,7 @@ async def _serve(options: argparse.Namespace) -> None:
         _say(f"The chat is on http://{shown}:{port} (Ctrl-C stops it)")
 
     recovery = partial(Recovery, store=SessionStore(options.db))
-    build = partial(create_app, db=options.db, recovery=recovery)
+    build = partial(create_app, db=options.db, recovery=recovery, keep=options.keep)
     await serve(build, options.host, options.port, ready, stop)
 
 

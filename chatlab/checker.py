@@ -5,14 +5,16 @@ comes from the checkers of Jepsen and Maelstrom, which look at a system from out
 
 The promise it holds a history to: on each page, from the moment it was loaded, messages stand in
 the order of their offsets, each once, with no gap; and a page that is connected when the history
-ends has them all. A page that was away at the end may have stopped early.
+ends has them all. A page that was away at the end may have stopped early. What is gone from the log
+nobody can get any more: a page that is told so does without it, and one that is told that it counts
+in another log begins anew.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from chatlab.history import Event, History
@@ -94,20 +96,32 @@ class _Page:
     shows: list[Event]
     complete: bool
     """Whether it is connected when the history ends, so that nothing may be missing."""
+    gone: list[range] = field(default_factory=list)
+    """The offsets that it was told not to wait for."""
+
+    def do_without(self, last: int) -> None:
+        """Note that the messages up to an offset are gone, but for those that are shown."""
+        shown = max((show.offset or 0 for show in self.shows), default=0)
+        self.gone.append(range(shown + 1, last + 1))
 
 
 def check(
-    history: History, stored: Iterable[Message] | None = None, *, promised: bool = False
+    history: History,
+    stored: Iterable[Message] | None = None,
+    *,
+    promised: bool = False,
+    trimmed: int = 0,
 ) -> Verdict:
     """Judge a history that has come to rest.
 
     `stored` is what the log holds at the end, if it can be looked at: then an acknowledged message
-    that is not in it is found even when no client was there to miss it.
+    that is not in it is found even when no client was there to miss it. What it held up to the
+    offset `trimmed` is gone.
 
     A message that was never acknowledged may have got lost on its way to the server, unless the
     senders have `promised` that it arrives, as a tab with an outbox does.
     """
-    facts = _Facts(history, None if stored is None else list(stored))
+    facts = _Facts(history, None if stored is None else list(stored), trimmed)
     if promised:
         facts.known |= dict.fromkeys(facts.never_arrived())
     faults = [*facts.missing(), *facts.out_of_turn()]
@@ -132,8 +146,8 @@ def _doubt(facts: _Facts) -> str:
 class _Facts:
     """What a history says, sorted by what the checks ask for."""
 
-    def __init__(self, history: History, stored: list[Message] | None) -> None:
-        self.stored = stored
+    def __init__(self, history: History, stored: list[Message] | None, trimmed: int) -> None:
+        self.stored, self.trimmed = stored, trimmed
         self.pages = list(_pages(history))
         self.sent: dict[str, list[Event]] = {}
         self.acknowledged: list[Event] = []
@@ -159,9 +173,9 @@ class _Facts:
 
     def _known(self) -> dict[Message, None]:
         """The messages that exist, oldest first: those in the log, or else those one hears of."""
-        if self.stored is not None:
-            return dict.fromkeys(self.stored)
         heard = [*map(_message, self.acknowledged), *self.seen]
+        if self.stored is not None:
+            return dict.fromkeys([*filter(self.is_gone, heard), *self.stored])
         if all(message.offset is None for message in heard):
             return dict.fromkeys(message for message in heard if message.text in self.sent)
         texts: dict[int, str] = {}  # an offset belongs to the text that was heard of first
@@ -178,7 +192,7 @@ class _Facts:
         texts = {message.text for message in there}
         for event in self.acknowledged:
             found = event.text in texts if event.offset is None else _message(event) in there
-            if not found:
+            if not found and not self.is_gone(_message(event)):
                 evidence = (*self.sending(event.text), event)
                 yield Fault("missing", event.who, _message(event), evidence)
 
@@ -203,6 +217,10 @@ class _Facts:
             else:
                 newest[event.who] = mine
 
+    def is_gone(self, message: Message) -> bool:
+        """Whether the log has let go of a message, as it may."""
+        return message.offset is not None and message.offset <= self.trimmed
+
     def exists(self, message: Message) -> bool:
         return message.offset is None or message in self.known
 
@@ -211,18 +229,21 @@ class _Facts:
 
 
 def _pages(history: History) -> Iterator[_Page]:
-    """Cut a history into pages: from a join or a reload to the next, or to the end."""
+    """Cut a history into pages: from a join, a reload or a reset to the next, or to the end."""
     pages: dict[str, _Page] = {}
     for event in history:
-        if event.kind in ("join", "reload"):
+        if event.kind in ("join", "reload", "reset"):
             if event.who in pages:  # thrown away: nobody can expect anything of it any more
                 pages[event.who].complete = False
                 yield pages[event.who]
             pages[event.who] = _Page(event.who, event, [], complete=True)
+            pages[event.who].do_without(event.offset or 0)
         elif event.who in pages:
             page = pages[event.who]
             if event.kind == "show":
                 page.shows.append(event)
+            elif event.kind == "gap":
+                page.do_without(event.offset)
             elif event.kind in ("drop", "close"):
                 page.complete = False
             elif event.kind == "reconnect":
@@ -257,6 +278,7 @@ def _lost(page: _Page, shown: dict[Message, Event], facts: _Facts) -> Iterator[F
     reached = max((message.offset or 0 for message in shown), default=0)
     for message in facts.known:
         due = page.complete or (message.offset or reached) < reached
+        due = due and not any(message.offset in gone for gone in page.gone)
         if due and message not in shown:
             later = (m for m in shown if (m.offset or 0) > (message.offset or 0))
             proof = next((shown[m] for m in later), page.opened)

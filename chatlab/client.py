@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Self
 
 from chatlab.line import Line, settle
-from chatlab.messages import CHAT_MESSAGE, Message, Refused
+from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, Message, Refused
 from chatlab.outbox import Outbox
 from chatlab.postman import FIRST_RETRY, Postman, accepted, rest
 
@@ -65,6 +65,8 @@ class ChatClient:
         """The messages on the page, from top to bottom."""
         self.offset = 0
         """The offset of the last message delivered to this page; 0 before the first."""
+        self.epoch: str | None = None
+        """The epoch of the log that it counts in, if the server has told one."""
         self.recovered = False
         """Whether the server has given this page its session again, when it came last."""
         self._session: dict[str, str] = {"pid": ""} if self._recover else {}
@@ -79,6 +81,11 @@ class ChatClient:
     def connected(self) -> bool:
         """Whether the server has accepted this tab, and the connection still stands."""
         return self._sio is not None and bool(self._sio.namespaces)
+
+    @property
+    def outcome(self) -> dict[str, Any] | None:
+        """What the server said when this connection had caught up; None before that."""
+        return self.heard.get(CAUGHT_UP)
 
     @property
     def opening(self) -> bool:
@@ -230,6 +237,16 @@ class ChatClient:
             self.show(Message(offset, text))
             self._note(*more)
 
+    def _placed(self, sio: Line, place: dict[str, Any]) -> None:
+        """Hear where the server goes on, before it does."""
+        if sio is not self._sio:
+            return
+        if place["outcome"] != "continued":
+            self._record(place["outcome"], self.name, None, place["after"])
+        if place["outcome"] == "reset":
+            self.shown = []
+        self.offset, self.epoch = place["after"], place["epoch"]
+
     def _overheard(self, sio: Line, event: str, value: Any = None, *more: Any) -> None:
         self.heard[event] = value
         if sio is self._sio:
@@ -296,9 +313,11 @@ class ChatClient:
             nonlocal begun
             begun = True
             self._record(kind, self.name)
-            return {"serverOffset": self.offset} | self._session
+            epoch = {} if self.epoch is None else {"epoch": self.epoch}
+            return {"serverOffset": self.offset} | epoch | self._session
 
         with self._awaited(heard=not self.returning) as accepted:
+            self.heard.pop(CAUGHT_UP, None)
             self._sio = sio = Line(accepted, self._lost)
             self._listen(sio)
             sio.open(self.url, auth, self.transports)
@@ -324,6 +343,7 @@ class ChatClient:
     def _listen(self, sio: Line) -> None:
         """Register what the page's script does with what comes over a connection."""
         sio.on(CHAT_MESSAGE, partial(self._received, sio))
+        sio.on(CATCHING_UP, partial(self._placed, sio))
         sio.on("*", partial(self._overheard, sio))
 
     def _lost(self, sio: Line) -> None:

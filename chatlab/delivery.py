@@ -13,7 +13,9 @@ from __future__ import annotations
 import asyncio
 import json
 from bisect import bisect_right
+from itertools import accumulate
 from operator import itemgetter
+from typing import Any
 
 import socketio
 from engineio.packet import MESSAGE
@@ -21,17 +23,23 @@ from engineio.packet import Packet as EnginePacket
 from socketio.packet import EVENT
 
 from chatlab.log import MessageLog
-from chatlab.messages import CHAT_MESSAGE, Message
+from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, Message, Place
 from chatlab.recovery import session_of
 from chatlab.sessions import Position, Session, with_offset
 
 PAGE = 50
 """Messages that are read and handed over at a time. More of them are hardly quicker, and a reader
-that has stopped holds a page and a full queue of them, each of up to 40 kB."""
+that has stopped holds a page and a full queue of them."""
+PAGE_SIZE = 64_000
+"""Characters after which a page ends, if it has a message."""
 HIGH_WATER = 50
 """Packets that may wait in the queue of one connection before its reader is waited for."""
+HIGH_SIZE = 256_000
+"""Characters after which its reader is waited for, however few the packets are."""
 NEWEST = 2000
 """Messages kept in memory, encoded, so that those who are nearly up to date cost no query."""
+NEWEST_SIZE = 8_000_000
+"""Characters after which fewer of them are kept."""
 
 Numbered = tuple[int, EnginePacket]
 
@@ -47,15 +55,14 @@ class Delivery:
     def __init__(self, sio: socketio.AsyncServer, log: MessageLog) -> None:
         self._sio, self._log = sio, log
         self._streams: dict[str, asyncio.Task[None]] = {}
-        self._newest: list[Numbered] = []
-        self._forgotten = 0
-        """All messages after this offset are in `_newest`, if it holds any."""
+        self._newest = _Newest()
         log.on_commit = self._remember
 
-    def attach(self, sid: str, offset: int | None = None) -> None:
-        """Begin to send a connection the messages after `offset`.
+    def attach(self, sid: str, offset: int | None = None, epoch: str | None = None) -> None:
+        """Begin to send a connection the messages after `offset`, which it has from that epoch.
 
-        Without an offset, one that is recovered goes on after the last message that it got.
+        Without an offset, one that is recovered goes on after the last message that it got. What
+        does not fit the log is told to the client: see `messages.Place`.
 
         Call it last in the `connect` handler: the stream begins when the handler has returned and
         CONNECT is on its way. A client keeps what arrives before CONNECT apart, and shows it twice
@@ -63,58 +70,113 @@ class Delivery:
         """
         self.detach(sid)
         session = session_of(self._sio, sid)
-        if offset is None:
-            offset = session.sent.cursor
-        elif session is not None:
-            session.start = session.sent = Position(offset, session.sent.number)
-        self._streams[sid] = self._sio.start_background_task(self._stream, sid, session, offset)
+        place = self._log.place(session.sent.cursor if offset is None else offset, epoch)
+        if session is not None:
+            session.sent = Position(place.after, session.sent.number)
+            if offset is not None or place.outcome != "continued":
+                session.start = session.sent
+        self._streams[sid] = self._sio.start_background_task(self._stream, sid, session, place)
 
     def detach(self, sid: str) -> None:
         """End a stream, wherever it is."""
         if sid in self._streams:
             self._streams.pop(sid).cancel()
 
-    async def _stream(self, sid: str, session: Session | None, cursor: int) -> None:
+    async def _stream(self, sid: str, session: Session | None, place: Place) -> None:
         eio_sid = self._sio.manager.eio_sid_from_sid(sid, "/")
         socket = self._sio.eio.sockets.get(eio_sid)
         if socket is None or socket.closed:  # gone before it began
             self._streams.pop(sid, None)
             return
         try:
-            await self._follow(socket.queue, session, cursor)
+            await self._follow(socket.queue, session, place)
         except Exception:
             self._streams.pop(sid, None)
             await self._sio.disconnect(sid)  # better told plainly than left waiting for ever
             raise
 
     async def _follow(
-        self, queue: asyncio.Queue[EnginePacket], session: Session | None, cursor: int
+        self, queue: asyncio.Queue[EnginePacket], session: Session | None, place: Place
     ) -> None:
         """Send page after page to a connection's queue, for ever."""
+        cursor, sent, waiting, behind = place.after, 0, 0, self._log.head
+        self._tell_place(queue, place)
         while True:
-            for offset, packet in await self._page(cursor):
+            if behind is not None and cursor >= behind:
+                behind = self._tell_end(queue, place, cursor, sent)
+            await self._log.newer(cursor)  # returns at once if the log is ahead
+            page = await self._page(cursor)
+            if cursor < self._log.trimmed:  # it was so slow that what comes next is gone
+                place = Place(self._log.trimmed, "gap")
+                cursor = place.after
+                self._tell_place(queue, place)
+                continue
+            for offset, packet in page:
                 queue.put_nowait(_recoverable(packet, session, offset) if session else packet)
                 cursor = offset
-            if queue.qsize() > HIGH_WATER:
+            sent, waiting = sent + len(page), waiting + sum(map(_size, page))
+            if queue.qsize() > HIGH_WATER or waiting > HIGH_SIZE:
                 await queue.join()  # until the socket has taken them: the reader sets the pace
-            await self._log.newer(cursor)  # returns at once if the log is ahead
-
-    async def _page(self, cursor: int) -> list[Numbered]:
-        """Return the packets after the cursor, at most PAGE: from memory, or else from the log."""
-        if self._newest and cursor >= self._forgotten:
-            first = bisect_right(self._newest, cursor, key=itemgetter(0))
-            return self._newest[first : first + PAGE]
-        return [_numbered(message) for message in await self._log.after(cursor, PAGE)]
+                waiting = 0
 
     def _remember(self, batch: list[Message]) -> None:
-        """Encode what was committed, once for all connections, and keep the newest."""
-        if not self._newest:
+        self._newest.add(batch)
+
+    async def _page(self, cursor: int) -> list[Numbered]:
+        """Return the packets after the cursor, a page at most: from memory, or else from the log.
+
+        There is one of them at least, if the log has any.
+        """
+        page = self._newest.after(cursor)
+        if page is None:
+            page = [_numbered(message) for message in await self._log.after(cursor, PAGE)]
+        sizes = accumulate(map(_size, page))
+        return [one for one, size in zip(page, sizes, strict=True) if size <= PAGE_SIZE] or page[:1]
+
+    def _tell_place(self, queue: asyncio.Queue[EnginePacket], place: Place) -> None:
+        """Tell a client how what follows fits what it has."""
+        told = {"epoch": self._log.epoch} | place._asdict()
+        queue.put_nowait(_event(CATCHING_UP, told))
+
+    def _tell_end(
+        self, queue: asyncio.Queue[EnginePacket], place: Place, cursor: int, sent: int
+    ) -> None:
+        """Tell a client that it has what there was when it came."""
+        told = {"epoch": self._log.epoch, "offset": cursor, "outcome": place.outcome, "sent": sent}
+        queue.put_nowait(_event(CAUGHT_UP, told))
+
+
+class _Newest:
+    """The newest messages, encoded once for all connections."""
+
+    def __init__(self) -> None:
+        self._packets: list[Numbered] = []
+        self._size = 0
+        self._forgotten = 0
+        """All messages after this offset are here, if there are any."""
+
+    def add(self, batch: list[Message]) -> None:
+        """Keep what was committed, and forget the oldest if there are too many."""
+        if not self._packets:
             self._forgotten = batch[0].offset - 1
-        self._newest += map(_numbered, batch)
-        excess = len(self._newest) - NEWEST
-        if excess > 0:
-            self._forgotten = self._newest[excess - 1][0]
-            del self._newest[:excess]
+        added = list(map(_numbered, batch))
+        self._packets += added
+        self._size += sum(map(_size, added))
+        excess = max(0, len(self._packets) - NEWEST)
+        self._size -= sum(map(_size, self._packets[:excess]))
+        while self._size > NEWEST_SIZE:
+            self._size -= _size(self._packets[excess])
+            excess += 1
+        if excess:
+            self._forgotten = self._packets[excess - 1][0]
+            del self._packets[:excess]
+
+    def after(self, cursor: int) -> list[Numbered] | None:
+        """Return a page of the packets after the cursor, or None if the log has to be asked."""
+        if not self._packets or cursor < self._forgotten:
+            return None
+        first = bisect_right(self._packets, cursor, key=itemgetter(0))
+        return self._packets[first : first + PAGE]
 
 
 def _recoverable(packet: EnginePacket, session: Session, offset: int) -> EnginePacket:
@@ -124,7 +186,14 @@ def _recoverable(packet: EnginePacket, session: Session, offset: int) -> EngineP
 
 
 def _numbered(message: Message) -> Numbered:
-    arguments = [CHAT_MESSAGE, message.text, message.offset]
+    return message.offset, _event(CHAT_MESSAGE, message.text, message.offset)
+
+
+def _event(*arguments: Any) -> EnginePacket:
     # What is not ASCII stays as it is: escaped, an emoji would take three times the room.
     event = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
-    return message.offset, EnginePacket(MESSAGE, f"{EVENT}{event}")
+    return EnginePacket(MESSAGE, f"{EVENT}{event}")
+
+
+def _size(numbered: Numbered) -> int:
+    return len(numbered[1].data)

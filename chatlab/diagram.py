@@ -50,6 +50,8 @@ DOES = {
     "drop": "drops",
     "reconnect": "reconnects",
     "reload": "reloads",
+    "reset": "begins anew",
+    "gap": "is told of a gap",
     "close": "closes",
     "stop": "stops",
     "kill": "is killed",

@@ -13,6 +13,7 @@ from typing import Literal
 
 Kind = Literal[
     "join", "drop", "reconnect", "reload", "close",  # a client's page and its connection
+    "reset", "gap",  # what the server tells a page about the log
     "send", "retry", "acknowledge", "refuse", "show",  # messages, seen from the client
     "stop", "kill", "start",  # the server
 ]  # fmt: skip
@@ -27,6 +28,7 @@ class Event:
     to the message kinds: "send" has a text, "retry" the same text again (or for the first time, if
     there was no connection when it was written), "acknowledge" a text and, if the server gave one,
     an offset, "refuse" a text, and "show" a text and, if the message carried one, an offset.
+    "reset" (the page begins anew) and "gap" have the offset up to which messages are gone.
     """
 
     kind: Kind

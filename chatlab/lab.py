@@ -47,7 +47,7 @@ class Lab:
     expects a ping so often, and gives the connection up after as long again.
 
     With `recovery`, the server has connection state recovery; with `store` too, its sessions are in
-    the database, and outlive it.
+    the database, and outlive it. `keep` is how many of the newest messages the log keeps.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Lab:
         heartbeat: float | None = None,
         recovery: bool = False,
         store: bool = False,
+        keep: int | None = None,
     ) -> None:
         self.history = History()
         self.clients: dict[str, ChatClient] = {}
@@ -78,6 +79,7 @@ class Lab:
             db=self.db,
             server=partial(WatchedServer, **beats),
             recovery=sessions if recovery else None,
+            keep=keep,
         )
         self.server = BackgroundServer(build, name=name, process=process, report=self._report)
 
@@ -309,7 +311,8 @@ class Lab:
         """
         await self.quiet()
         async with MessageLog(self.db) as log:
-            return check(self.history, await log.after(0), promised=promised)
+            stored = await log.after(0)
+            return check(self.history, stored, promised=promised, trimmed=log.trimmed)
 
     def diagram(self) -> Diagram:
         """Draw what has happened so far."""

@@ -7,6 +7,7 @@ its offset is the number after the one before it.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import sqlite3
 from collections.abc import Callable, Generator
 from os import PathLike
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, Self
 import aiosqlite
 
 from chatlab.database import Batches, connect, make_durable, transaction
-from chatlab.messages import Message, Refused, check_client_offset, check_text
+from chatlab.messages import Message, Place, Refused, check_client_offset, check_text
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -25,6 +26,9 @@ CREATE TABLE IF NOT EXISTS messages (
 )
 """
 COLUMNS = ["id", "client_offset", "content"]
+EPOCHS = "CREATE TABLE IF NOT EXISTS epochs (epoch TEXT, after INTEGER)"
+EPOCH_BYTES = 9
+"""Random bytes in the name of an epoch: two logs never share one."""
 KEY_USED = ("client_offset used", "this client_offset belongs to another text")
 
 
@@ -44,19 +48,33 @@ class MessageLog:
     never sees what is not committed and never waits for a commit.
 
     `on_commit`, if given, is called with each committed batch, in order, before its senders hear of
-    it.
+    it. `keep`, if given, is how many of the newest messages are kept: the others are deleted, and
+    so are their keys.
+
+    Each life of a server is an epoch of its log: `begin_epoch`. Offsets that a client brings from
+    an epoch mean something as far as that epoch has come, and a log that was restored from a copy,
+    or replaced, knows what it has of it. Kafka tells logs apart in this way (its leader epochs).
     """
 
     def __init__(
         self,
         path: str | PathLike[str],
         *,
+        keep: int | None = None,
         on_commit: Callable[[list[Message]], None] = lambda batch: None,
     ) -> None:
-        self.path = path
+        if keep is not None and keep < 1:
+            raise ValueError(f"a log keeps at least 1 message, not {keep}")
+        self.path, self.keep = path, keep
         self.on_commit = on_commit
         self.head = 0
         """The offset of the newest committed message; 0 while there is none."""
+        self.trimmed = 0
+        """The offset up to which messages are gone; 0 while all are there."""
+        self.epoch: str | None = None
+        """The name of the epoch in which messages are stored now, if one has begun."""
+        self._ends: dict[str, int] = {}
+        """How far each epoch before this one has come."""
         self._grown = asyncio.Event()
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -78,6 +96,7 @@ class MessageLog:
         try:
             await _prepare(self._writer)
             self.head = await self._last_offset()
+            self.trimmed = await self._first_offset() - 1
             self._reader = await connect(self.path)
         except sqlite3.Error as error:
             await self._writer.close()
@@ -111,6 +130,26 @@ class MessageLog:
         )
         return [Message(*row) for row in rows]
 
+    async def begin_epoch(self) -> None:
+        """Begin an epoch. Whoever serves a log does so before it takes messages."""
+        self.epoch = secrets.token_urlsafe(EPOCH_BYTES)
+        await self._writer.execute("INSERT INTO epochs VALUES (?, ?)", (self.epoch, self.head))
+        rows = await self._writer.execute_fetchall("SELECT epoch, after FROM epochs ORDER BY rowid")
+        names, begins = zip(*rows, strict=True)
+        self._ends = dict(zip(names, begins[1:], strict=False))
+
+    def place(self, offset: int, epoch: str | None = None) -> Place:
+        """Return where to go on for a client that has come to `offset` in an epoch.
+
+        A client that knows no epoch is believed, unless it is ahead of the log.
+        """
+        known = self.head if epoch in (None, self.epoch) else self._ends.get(epoch, 0)
+        if offset > known:
+            return Place(self.trimmed, "reset")
+        if offset < self.trimmed:
+            return Place(self.trimmed, "gap")
+        return Place(offset, "continued")
+
     async def newer(self, offset: int) -> None:
         """Wait until the log has a message with a greater offset."""
         while self.head <= offset:
@@ -141,6 +180,8 @@ class MessageLog:
         async with transaction(self._writer):
             outcomes, rows = _number(batch, await self._last_offset(), await self._known(batch))
             await self._writer.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
+            trimmed = await self._trim(rows)
+        self.trimmed = trimmed
         return outcomes, [Message(offset, text) for offset, _, text in rows]
 
     async def _last_offset(self) -> int:
@@ -148,6 +189,18 @@ class MessageLog:
             "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
         )
         return next((seq for (seq,) in rows), 0)
+
+    async def _first_offset(self) -> int:
+        [(first,)] = await self._writer.execute_fetchall("SELECT min(id) FROM messages")
+        return self.head + 1 if first is None else first
+
+    async def _trim(self, rows: list[tuple[int, str | None, str]]) -> int:
+        """Delete what is not kept any more; return up to where messages are gone then."""
+        last = rows[-1][0] if rows else self.head
+        if self.keep is None or last - self.keep <= self.trimmed:
+            return self.trimmed
+        await self._writer.execute("DELETE FROM messages WHERE id <= ?", (last - self.keep,))
+        return last - self.keep
 
     async def _known(self, batch: list[_Append]) -> dict[str, Message]:
         """Return the messages that are stored already under a key of this batch.
@@ -207,3 +260,4 @@ async def _prepare(db: aiosqlite.Connection) -> None:
         raise sqlite3.DatabaseError("it belongs to another program")
     await make_durable(db)
     await db.execute(SCHEMA)
+    await db.execute(EPOCHS)

@@ -5,10 +5,13 @@ Pure: nothing here knows a socket, a database or a clock.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 CHAT_MESSAGE = "chat message"
 """The one event of the chat, in both directions."""
+CATCHING_UP, CAUGHT_UP = "catching up", "caught up"
+"""What a client is told before and after the messages that it missed: `{"epoch", "after",
+"outcome"}`, and then `{"epoch", "offset", "outcome", "sent"}`. A client may ignore both."""
 
 MAX_TEXT = 10_000
 """The longest text, in characters. Escaped as JSON it stays under 120 kB, far below the transport's
@@ -17,12 +20,27 @@ limit of 1 MB: over that limit the connection would close, and the message would
 MAX_CLIENT_OFFSET = 100
 """The longest client_offset, in characters. A UUID takes 36."""
 
+MAX_EPOCH = 100
+"""The longest epoch, in characters."""
+
 MAX_OFFSET = 2**63 - 1
 """The largest row id that SQLite can hold."""
 
 
 NOT_STORED = "not stored"
 """The name of the one error after which it makes sense to send the same message again."""
+
+
+class Place(NamedTuple):
+    """Where a log goes on for a client, and how that fits what the client has.
+
+    "continued": the messages after its own offset follow. "gap": some of those are gone, and the
+    ones after `after` follow. "reset": its offset means nothing here, for it counts in another log,
+    or in what a restored log has lost; it has to begin anew, and gets all that there is.
+    """
+
+    after: int
+    outcome: Literal["continued", "gap", "reset"]
 
 
 class Message(NamedTuple):
@@ -90,11 +108,26 @@ def offset_of(auth: Any) -> int:
     A client that sends no auth, or no serverOffset in it, has seen nothing yet: 0.
     Raises Refused ("bad auth" or "bad offset") for anything else.
     """
+    return check_offset(_object(auth).get("serverOffset", 0))
+
+
+def epoch_of(auth: Any) -> str | None:
+    """Return the epoch that a client sends with its offset; None if it knows of none.
+
+    Raises Refused ("bad auth" or "bad epoch") for anything that can be no epoch.
+    """
+    epoch = _object(auth).get("epoch")
+    if epoch is None or (isinstance(epoch, str) and len(epoch) <= MAX_EPOCH):
+        return epoch
+    raise Refused("bad epoch", f"an epoch is a text of at most {MAX_EPOCH} characters")
+
+
+def _object(auth: Any) -> dict[str, Any]:
     if auth is None:
-        return 0
+        return {}
     if not isinstance(auth, dict):
         raise Refused("bad auth", f"auth is an object, not {_kind(auth)}")
-    return check_offset(auth.get("serverOffset", 0))
+    return auth
 
 
 def _encodable(text: str) -> bool:

@@ -22,7 +22,7 @@ from socketio.exceptions import ConnectionRefusedError
 
 from chatlab.delivery import Delivery
 from chatlab.log import MessageLog
-from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, offset_of
+from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, epoch_of, offset_of
 from chatlab.recovery import Recovery, recovered
 from chatlab.transport import StrictPacket, attach
 
@@ -37,15 +37,11 @@ def chat(sio: socketio.AsyncServer, log: MessageLog) -> None:
 
     @sio.event
     async def connect(sid: str, environ: dict[str, Any], auth: Any) -> None:
-        if recovered(sio, sid):
-            delivery.attach(sid)
-            return
         try:
-            offset = offset_of(auth)
+            offset = None if recovered(sio, sid) else offset_of(auth)
+            delivery.attach(sid, offset, epoch_of(auth))
         except Refused as refusal:
             raise ConnectionRefusedError(str(refusal), refusal.as_dict()) from None
-        # A client that is ahead of the log counts in another one: nothing it has seen is here.
-        delivery.attach(sid, offset if offset <= log.head else 0)
 
     @sio.event
     async def disconnect(sid: str, reason: str) -> None:
@@ -68,11 +64,13 @@ def create_app(
     db: str | PathLike[str] = "chat.db",
     server: Callable[..., socketio.AsyncServer] = socketio.AsyncServer,
     recovery: Callable[[], Recovery] | None = None,
+    keep: int | None = None,
 ) -> web.Application:
     """Make the web application of a chat server: its handlers, its log in the file `db`, the page.
 
     `server` makes the Socket.IO server, for a caller that wants one with options of its own, and
-    `recovery` its sessions, if clients are to recover their connection's state.
+    `recovery` its sessions, if clients are to recover their connection's state. `keep` is how many
+    of the newest messages the log keeps: all, if it is None.
     The page sends a key with each text; a handler that cannot take it is called without it.
     Starting the application raises sqlite3.DatabaseError if `db` cannot be used.
     """
@@ -81,7 +79,7 @@ def create_app(
     sessions = recovery() if recovery else None
     options = sessions.options(StrictPacket) if sessions else {"serializer": StrictPacket}
     sio = server(async_mode="aiohttp", engineio_logger=logger, **options)
-    log = MessageLog(db)
+    log = MessageLog(db, keep=keep)
     attach(sio, app)
     handlers(sio, log)
     _drop_key(sio)
@@ -139,6 +137,7 @@ def _opened(
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def while_serving(app: web.Application) -> AsyncIterator[None]:
         async with log:
+            await log.begin_epoch()
             if sessions is None:
                 yield
                 return

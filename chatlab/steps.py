@@ -148,7 +148,7 @@ def _place_arrivals(
                 Arrival(who, event.text, event.offset, how)
             )
             page.append((source, event))
-        elif event.kind in ("join", "reconnect", "reload"):
+        elif event.kind in ("join", "reconnect", "reload", "reset"):
             here = max(here or 0, of_event[place])
             page = page if event.kind == "reconnect" else []
         elif event.kind == "close":

@@ -17,7 +17,7 @@ import socketio
 from aiohttp import web
 
 from chatlab.background import DRAIN
-from chatlab.messages import CHAT_MESSAGE
+from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE
 from chatlab.outbox import Outbox
 from chatlab.server import PAGE, chat, create_app
 
@@ -41,7 +41,9 @@ WITHOUT_KEY = ("page.js", 'emit("chat message", content, key,', 'emit("chat mess
 
 
 @contextlib.asynccontextmanager
-async def serving(db, handlers=chat, port=0, server=socketio.AsyncServer, recovery=None, **options):
+async def serving(
+    db, handlers=chat, port=0, server=socketio.AsyncServer, recovery=None, keep=None, **options
+):
     """Serve the chat until the block ends; `options` are python-socketio's."""
     inside = []
 
@@ -49,7 +51,8 @@ async def serving(db, handlers=chat, port=0, server=socketio.AsyncServer, recove
         inside.extend([sio, log])
         handlers(sio, log)
 
-    app = create_app(register, db=db, server=partial(server, **options), recovery=recovery)
+    made = {"server": partial(server, **options), "recovery": recovery, "keep": keep}
+    app = create_app(register, db=db, **made)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN)
     try:
         await runner.setup()
@@ -168,11 +171,24 @@ async def turns(count=50):
         await asyncio.sleep(0)
 
 
+TOLD = tuple(f'42["{event}"' for event in (CATCHING_UP, CAUGHT_UP))
+
+
+async def untold(ws):
+    """Return the next message on a WebSocket that tells nothing of the log."""
+    message = await ws.receive()
+    while message.type is aiohttp.WSMsgType.TEXT and message.data.startswith(TOLD):
+        message = await ws.receive()
+    return message
+
+
 class Wire:
     """A Socket.IO connection of which every packet is in the hands of the test."""
 
     def __init__(self, ws):
         self.ws = ws
+        self.told = []
+        """What the server has told about the log: outcomes of this connection."""
 
     async def connect(self, auth=None):
         """Send CONNECT; return what it is answered with."""
@@ -188,9 +204,12 @@ class Wire:
         return json.loads(packet.removeprefix(prefix))
 
     async def packet(self):
-        """Return the next packet that is no PING, and answer the PINGs before it."""
-        while (packet := await self.ws.receive_str()) == "2":
-            await self.ws.send_str("3")
+        """Return the next packet; answer the PINGs before it, and keep what is told of the log."""
+        while (packet := await self.ws.receive_str()) == "2" or packet.startswith(TOLD):
+            if packet == "2":
+                await self.ws.send_str("3")
+            else:
+                self.told.append(json.loads(packet.removeprefix("42")))
         return packet
 
     async def messages(self, count):

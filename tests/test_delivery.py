@@ -1,16 +1,18 @@
 """Delivery: one ordered stream a connection, whatever happens in between."""
 
 import asyncio
+import itertools
 import json
 import sqlite3
 
 import pytest
-from support import Hold, serving, turns, tutorial, wired
+from support import TOLD, Hold, serving, turns, tutorial, wired
 
 import chatlab.delivery
 from chatlab.client import ChatClient
-from chatlab.delivery import HIGH_WATER, NEWEST, PAGE
+from chatlab.delivery import HIGH_SIZE, HIGH_WATER, NEWEST, PAGE, PAGE_SIZE
 from chatlab.log import MessageLog
+from chatlab.messages import CATCHING_UP, CAUGHT_UP
 from chatlab.recovery import Recovery
 from chatlab.server import chat
 from chatlab.transport import MOST_OUT, PollQueue
@@ -172,7 +174,7 @@ async def test_short_absence_reads_no_database(served):
 async def test_memory_holds_the_newest_messages_only(served):
     """Those before them are read from the table."""
     await asyncio.gather(*(served.log.append(str(n)) for n in range(1, NEWEST + 51)))
-    kept = [offset for offset, _ in delivery_of(served)._newest]
+    kept = [offset for offset, _ in delivery_of(served)._newest._packets]
     assert kept == list(range(51, NEWEST + 51))
     async with wired(served.url) as bob:
         await bob.connect({"serverOffset": 49})
@@ -285,6 +287,7 @@ async def test_connection_stays_alive_while_catch_up_takes_long(tmp_path):
         hold_after_page(server.log, hold)
         async with wired(server.url) as bob:
             assert (await bob.connect()).startswith("40{")
+            assert (await bob.ws.receive_str()).startswith(TOLD)
             for _ in range(5):
                 assert await bob.ws.receive_str() == "2"
                 await bob.ws.send_str("3")
@@ -456,3 +459,111 @@ async def test_events_and_messages_are_recovered_together(tmp_path):
             await tab.until(lambda number=number: tab.heard.get("tock") == number)
         assert [message.offset for message in tab.shown] == list(range(1, 7))
         await tab.close()
+
+
+# Each connection is told its outcome.
+
+
+async def told(server, auth, count):
+    """Connect, get so many messages, and return what was told before and after them."""
+    async with wired(server.url) as wire:
+        await wire.connect(auth)
+        messages = await wire.messages(count)
+        while len(wire.told) < 2:
+            wire.told.append(json.loads((await wire.ws.receive_str()).removeprefix("42")))
+        (before, place), (after, end) = wire.told
+        assert (before, after) == (CATCHING_UP, CAUGHT_UP)
+        assert place["epoch"] == end["epoch"] == server.log.epoch
+        assert place["outcome"] == end["outcome"]
+        assert end["sent"] == count
+        return place["outcome"], place["after"], [offset for offset, _ in messages], end["offset"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "outcome"),
+    [
+        ({"serverOffset": 5}, ("continued", 5, [6, 7, 8], 8)),
+        ({"serverOffset": 8}, ("continued", 8, [], 8)),
+        ({"serverOffset": 9}, ("reset", 4, [5, 6, 7, 8], 8)),
+        ({"serverOffset": 2}, ("gap", 4, [5, 6, 7, 8], 8)),
+        ({"serverOffset": 0}, ("gap", 4, [5, 6, 7, 8], 8)),
+        (None, ("gap", 4, [5, 6, 7, 8], 8)),
+        ({"serverOffset": 6, "epoch": None}, ("continued", 6, [7, 8], 8)),
+        ({"serverOffset": 6, "epoch": "of another log"}, ("reset", 4, [5, 6, 7, 8], 8)),
+    ],
+)
+async def test_each_position_has_its_outcome(tmp_path, auth, outcome):
+    """Old, current, ahead, trimmed, of another log: all are told, and get what there is."""
+    async with serving(tmp_path / "chat.db", keep=4) as server:
+        for number in range(1, 9):
+            await server.log.append(str(number))
+        assert await told(server, auth, len(outcome[2])) == outcome
+        known = {"serverOffset": 8, "epoch": server.log.epoch}
+        assert await told(server, known, 0) == ("continued", 8, [], 8)
+
+
+async def test_empty_log_has_its_outcome(served):
+    """There is nothing, and that is told."""
+    assert await told(served, None, 0) == ("continued", 0, [], 0)
+    assert await told(served, {"serverOffset": 1}, 0) == ("reset", 0, [], 0)
+
+
+@pytest.mark.parametrize("epoch", [7, True, [], {}, "x" * 101])
+async def test_epoch_that_is_none_is_refused(served, epoch):
+    """With a sentence, like an offset that is none."""
+    async with wired(served.url) as wire:
+        answer = await wire.connect({"serverOffset": 0, "epoch": epoch})
+        assert answer.startswith("44") and "bad epoch" in answer
+
+
+async def test_reader_that_is_slower_than_the_log_forgets_is_told_of_the_gap(tmp_path):
+    """What it gets before and after the gap is in order, and the gap is where it says."""
+    text, count = "x" * 10_000, 2500
+    async with serving(tmp_path / "chat.db", keep=50) as server, wired(server.url) as bob:
+        await bob.connect()  # and reads nothing for a while
+        for _ in range(count // 10):
+            await asyncio.gather(*(server.log.append(text) for _ in range(10)))
+            await turns()
+        offsets = []
+        while count not in offsets:
+            offsets += [offset for offset, _ in await bob.messages(1)]
+        gaps = [place["after"] for event, place in bob.told if place["outcome"] == "gap"]
+        gaps = sorted(set(gaps))
+        before = [offset for offset in offsets if offset <= gaps[0]]
+        assert gaps and before == list(range(1, len(before) + 1))
+        assert offsets == sorted(set(offsets))
+        jumps = [two - 1 for one, two in itertools.pairwise(offsets) if two > one + 1]
+        assert set(jumps) <= set(gaps)
+
+
+async def test_queue_of_a_reader_who_stopped_is_bounded_in_characters(tmp_path):
+    """Long texts fill it sooner than many: however much there is to send."""
+    text = "x" * 10_000
+    async with serving(tmp_path / "chat.db") as server, wired(server.url) as bob:
+        await bob.connect()
+        [socket] = server.sio.eio.sockets.values()
+        longest = 0
+        for _ in range(100):
+            await asyncio.gather(*(server.log.append(text) for _ in range(10)))
+            await turns()
+            waiting = [packet for packet in socket.queue._queue if packet]
+            longest = max(longest, sum(len(packet.data) for packet in waiting))
+        assert HIGH_SIZE / 2 < longest <= HIGH_SIZE + PAGE_SIZE
+
+
+async def test_newest_in_memory_are_bounded_in_characters(served, monkeypatch):
+    """Fewer are kept when they are long, and nobody misses any."""
+    monkeypatch.setattr(chatlab.delivery, "NEWEST_SIZE", 100_000)
+    await asyncio.gather(*(served.log.append("x" * 10_000) for _ in range(30)))
+    kept = [offset for offset, _ in delivery_of(served)._newest._packets]
+    assert kept == list(range(22, 31))
+    async with wired(served.url) as bob:
+        await bob.connect()
+        assert [offset for offset, _ in await bob.messages(30)] == list(range(1, 31))
+
+
+async def test_long_messages_make_short_pages(served):
+    """A page ends after so many characters, and has one message at least."""
+    await asyncio.gather(*(served.log.append("\x01" * 10_000) for _ in range(5)))
+    page = await delivery_of(served)._page(0)
+    assert [offset for offset, _ in page] == [1]

@@ -289,3 +289,134 @@ def test_acknowledged_messages_survive_kill_9(path):
         stored = {row[0] for row in rows(path)}
         assert set(printed) <= stored
         assert stored == set(range(1, len(stored) + 1))
+
+
+# Epochs: whose offsets mean something here.
+
+
+async def life(path, *texts):
+    """One life of a server that stores some messages; return the name of its epoch."""
+    async with MessageLog(path) as log:
+        await log.begin_epoch()
+        for text in texts:
+            await log.append(text)
+        return log.epoch
+
+
+async def places(path, *positions):
+    async with MessageLog(path) as log:
+        await log.begin_epoch()
+        return [log.place(offset, epoch) for offset, epoch in positions]
+
+
+async def test_offset_of_an_older_life_goes_on(path):
+    """As far as that life has come, and not further."""
+    first = await life(path, "1", "2")
+    second = await life(path, "3")
+    assert first != second
+    found = await places(path, (2, first), (3, first), (3, second), (0, first), (4, second))
+    assert [place.outcome for place in found] == [
+        "continued", "reset", "continued", "continued", "reset",
+    ]  # fmt: skip
+    assert [place.after for place in found] == [2, 0, 3, 0, 0]
+
+
+async def test_life_without_a_message_is_known_too(path):
+    """A client may have come in it, with offsets from before."""
+    await life(path, "1", "2")
+    quiet = await life(path)
+    await life(path, "3")
+    assert await places(path, (2, quiet), (3, quiet)) == [(2, "continued"), (0, "reset")]
+
+
+async def test_other_log_is_noticed(path, tmp_path):
+    """However long it is; only who has nothing yet has nothing to forget."""
+    other = await life(tmp_path / "other.db", "a", "b")
+    await life(path, "1", "2", "3")
+    found = await places(path, (2, other), (0, other), (3, "made up"), (3, ""))
+    assert [place.outcome for place in found] == ["reset", "continued", "reset", "reset"]
+
+
+async def test_restored_copy_is_noticed(path, tmp_path):
+    """By those who are ahead of the copy, even when it has grown beyond them."""
+    await life(path, "1", "2")
+    copy = tmp_path / "copy.db"
+    async with MessageLog(path) as log:
+        await log.begin_epoch()
+        await log.append("3")
+        with beside(path) as source, beside(copy) as target:
+            source.backup(target)
+        await log.append("4")
+        epoch = log.epoch
+    await life(copy, "other 4", "other 5")
+    assert await places(copy, (3, epoch), (4, epoch)) == [(3, "continued"), (0, "reset")]
+    assert await places(path, (4, epoch)) == [(4, "continued")]
+
+
+async def test_client_without_an_epoch_is_believed_unless_it_is_ahead(path):
+    """As the tutorial's page is."""
+    await life(path, "1", "2")
+    found = await places(path, (0, None), (2, None), (3, None))
+    assert found == [(0, "continued"), (2, "continued"), (0, "reset")]
+
+
+async def test_empty_log_and_the_same_position(path):
+    """Nothing follows, and nothing is wrong."""
+    assert await places(path, (0, None), (1, None)) == [(0, "continued"), (0, "reset")]
+
+
+async def test_looking_at_a_log_begins_no_epoch(path):
+    """A lab looks at the log of a server that goes on: that changes nothing for its clients."""
+    async with MessageLog(path) as log:
+        await log.begin_epoch()
+        await log.append("1")
+        async with MessageLog(path) as other:
+            assert [message.text for message in await other.after(0)] == ["1"]
+        await log.append("2")
+        epoch = log.epoch
+    assert await places(path, (2, epoch)) == [(2, "continued")]
+
+
+# Retention: the newest messages are kept.
+
+
+async def test_log_keeps_the_newest_messages(path):
+    """Batch by batch, and after a restart; who asks for what is gone is told so."""
+    async with MessageLog(path, keep=3) as log:
+        await log.begin_epoch()
+        for number in range(1, 6):
+            await log.append(str(number), f"key {number}")
+        assert await log.after(0) == [(3, "3"), (4, "4"), (5, "5")]
+        assert (log.trimmed, log.head) == (2, 5)
+        await asyncio.gather(*(log.append(str(number)) for number in range(6, 16)))
+        assert [offset for offset, _ in await log.after(0)] == [13, 14, 15]
+        assert log.place(11) == (12, "gap") and log.place(12) == (12, "continued")
+        assert log.place(16) == (12, "reset")
+        assert await log.append("1", "key 1") == 16  # its key is gone too
+    async with MessageLog(path, keep=3) as log:
+        assert (log.trimmed, log.head) == (13, 16)
+
+
+async def test_log_of_which_everything_is_gone(path):
+    """Its offsets go on."""
+    await life(path, "1", "2")
+    with beside(path) as database:
+        database.execute("DELETE FROM messages")
+    assert await places(path, (1, None), (2, None)) == [(2, "gap"), (2, "continued")]
+
+
+async def test_batch_that_fails_trims_nothing(path):
+    """What was to be deleted with it is still there."""
+    async with MessageLog(path, keep=1) as log:
+        await log.append("1")
+        await log._writer.execute("PRAGMA query_only = 1")
+        with pytest.raises(sqlite3.OperationalError):
+            await log.append("2")
+        assert log.trimmed == 0 and await log.after(0) == [(1, "1")]
+
+
+@pytest.mark.parametrize("keep", [0, -1])
+def test_log_that_keeps_nothing_is_none(path, keep):
+    """One sentence says so."""
+    with pytest.raises(ValueError, match=f"at least 1 message, not {keep}"):
+        MessageLog(path, keep=keep)

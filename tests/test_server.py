@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import ordered, serving, wired
+from support import ordered, serving, untold, wired
 
 from chatlab.client import ChatClient
 from chatlab.database import PRAGMAS
@@ -270,7 +270,7 @@ async def test_packets_after_the_end_are_passed_over(served, caplog):
 
 async def ended(ws):
     """Wait until the server ends a connection: with Engine.IO's CLOSE, or by hanging up."""
-    message = await ws.receive()
+    message = await untold(ws)
     return message.data == "1" or message.type is not aiohttp.WSMsgType.TEXT
 
 

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 import socketio
 from aiohttp import web
-from support import Hold, serving, turns, wired
+from support import Hold, serving, turns, untold, wired
 
 from chatlab.client import ChatClient
 from chatlab.network import Link
@@ -159,7 +159,8 @@ async def test_stopping_server_hangs_up(served, transports):
     async with wired(served.url) as ann:
         await ann.connect()
         await served.runner.cleanup()
-        assert (await ann.ws.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+        end = await untold(ann.ws)
+        assert end.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
     await bob.until(lambda: bob.returning, "tries to come back")
     while served.runner.app[TRANSPORTS]:
         await turns()
