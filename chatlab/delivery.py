@@ -24,7 +24,7 @@ from socketio.packet import EVENT
 
 from chatlab.log import MessageLog
 from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, Message, Place
-from chatlab.recovery import session_of
+from chatlab.recovery import recovered, session_of
 from chatlab.sessions import Position, Session, with_offset
 
 PAGE = 50
@@ -61,8 +61,9 @@ class Delivery:
     def attach(self, sid: str, offset: int | None = None, epoch: str | None = None) -> None:
         """Begin to send a connection the messages after `offset`, which it has from that epoch.
 
-        Without an offset, one that is recovered goes on after the last message that it got. What
-        does not fit the log is told to the client: see `messages.Place`.
+        Without an offset, one that is recovered goes on after the last message that it got; one
+        that is not raises ValueError. What does not fit the log is told to the client: see
+        `messages.Place`.
 
         Call it last in the `connect` handler: the stream begins when the handler has returned and
         CONNECT is on its way. A client keeps what arrives before CONNECT apart, and shows it twice
@@ -70,6 +71,8 @@ class Delivery:
         """
         self.detach(sid)
         session = session_of(self._sio, sid)
+        if offset is None and not recovered(self._sio, sid):
+            raise ValueError("a client that is not recovered needs an offset to begin after")
         place = self._log.place(session.sent.cursor if offset is None else offset, epoch)
         if session is not None:
             session.sent = Position(place.after, session.sent.number)

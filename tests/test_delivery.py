@@ -567,3 +567,14 @@ async def test_long_messages_make_short_pages(served):
     await asyncio.gather(*(served.log.append("\x01" * 10_000) for _ in range(5)))
     page = await delivery_of(served)._page(0)
     assert [offset for offset, _ in page] == [1]
+
+
+async def test_stream_without_an_offset_is_for_those_who_are_recovered(tmp_path):
+    """Anybody else would get the whole log, and nobody would know why."""
+    async with (
+        serving(tmp_path / "chat.db", recovery=Recovery) as server,
+        wired(server.url) as wire,
+    ):
+        first = json.loads((await wire.connect({"pid": ""}))[2:])
+        with pytest.raises(ValueError, match="needs an offset"):
+            delivery_of(server).attach(first["sid"])

@@ -69,8 +69,9 @@ async def test_line_is_lost_when_its_reader_or_writer_ends(url, transports, whic
     opened = Opened(url, transports)
     await opened.accepted
     loop = getattr(opened.line.eio, which)
-    loop.cancel()
-    await asyncio.wait([loop])
+    while not loop.done():  # Python 3.11 swallows a cancellation if a packet comes just then
+        loop.cancel()
+        await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert opened.line in opened.losses
     await opened.line.close()
