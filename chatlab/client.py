@@ -69,8 +69,9 @@ class ChatClient:
         """The epoch of the log that it counts in, if the server has told one."""
         self.recovered = False
         """Whether the server has given this page its session again, when it came last."""
-        self._session: dict[str, str] = {"pid": ""} if self._recover else {}
-        """What the server needs for that: the pid, and the position in the last event."""
+        self.session: dict[str, str] = {"pid": ""} if self._recover else {}
+        """What the server needs for that: the pid, which is a secret, and the position in the last
+        event. A tab that has another tab's is that tab, for the server."""
 
     @property
     def messages(self) -> list[str]:
@@ -255,8 +256,8 @@ class ChatClient:
 
     def _note(self, *arguments: Any) -> None:
         """Note the position that is the last argument of an event, if that is a string."""
-        if self._session and arguments and isinstance(arguments[-1], str):
-            self._session["offset"] = arguments[-1]
+        if self.session and arguments and isinstance(arguments[-1], str):
+            self.session["offset"] = arguments[-1]
 
     async def call(self, event: str, *arguments: Any) -> Any:
         """Emit an event and return what the server acknowledges it with.
@@ -314,7 +315,7 @@ class ChatClient:
             begun = True
             self._record(kind, self.name)
             epoch = {} if self.epoch is None else {"epoch": self.epoch}
-            return {"serverOffset": self.offset} | epoch | self._session
+            return {"serverOffset": self.offset} | epoch | self.session
 
         with self._awaited(heard=not self.returning) as accepted:
             self.heard.pop(CAUGHT_UP, None)
@@ -333,10 +334,10 @@ class ChatClient:
                         f"no answer from the server for {PATIENCE:.0f} s"
                     ) from None
                 raise
-        if self._session:
+        if self.session:
             pid = welcome.get("pid", "")
-            self.recovered = bool(pid) and pid == self._session["pid"]
-            self._session["pid"] = pid
+            self.recovered = bool(pid) and pid == self.session["pid"]
+            self.session["pid"] = pid
         self._changed.set()
         self._postman.begin()
 

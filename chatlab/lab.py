@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import time
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextlib import suppress
 from functools import partial
@@ -47,7 +48,8 @@ class Lab:
     expects a ping so often, and gives the connection up after as long again.
 
     With `recovery`, the server has connection state recovery; with `store` too, its sessions are in
-    the database, and outlive it. `keep` is how many of the newest messages the log keeps.
+    the database, and outlive it. `clock` counts the seconds for which they are kept. `keep` is how
+    many of the newest messages the log keeps.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Lab:
         heartbeat: float | None = None,
         recovery: bool = False,
         store: bool = False,
+        clock: Callable[[], float] = time.monotonic,
         keep: int | None = None,
     ) -> None:
         self.history = History()
@@ -72,7 +75,7 @@ class Lab:
         self.db = Path(self._folder.name) / "chat.db"
         """The file of the message log. It goes when the lab is closed."""
         beats = {"ping_interval": heartbeat, "ping_timeout": heartbeat} if heartbeat else {}
-        sessions = partial(Recovery, store=SessionStore(self.db) if store else None)
+        sessions = partial(Recovery, store=SessionStore(self.db) if store else None, clock=clock)
         build = partial(
             create_app,
             partial(watched, server, self._gate),

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+from functools import partial
 
 import cloudpickle
 import pytest
@@ -441,6 +442,60 @@ async def test_killed_server_keeps_what_it_has_acknowledged():
         assert (await lab.verdict()).valid
         assert ann.messages == bob.messages == ["before", "after"]
         assert kinds(lab, "server") == ["kill", "start"]
+
+
+def telling(sio, log):
+    """The finished server, which tells the others when a tab has left."""
+    chat(sio, log)
+    detach = sio.handlers["/"]["disconnect"]
+
+    @sio.event
+    async def disconnect(sid, reason):
+        await detach(sid, reason)
+        await sio.emit("left", skip_sid=sid)
+
+
+RECOVERING = partial(ChatClient, recover=True)
+
+
+@pytest.mark.parametrize(("seconds", "recovered"), [(119, True), (120, False)])
+async def test_sessions_are_kept_by_the_clock_of_the_lab(seconds, recovered):
+    """It takes no two minutes to see that a session is kept for two minutes."""
+    now = 0
+    async with Lab(telling, recovery=True, clock=lambda: now) as lab:
+        ann, bob = await lab.join("ann", "bob", tab=RECOVERING)
+        await bob.drop()
+        await ann.until(lambda: "left" in ann.heard)
+        await lab.quiet()
+        now += seconds
+        await ann.send("one")
+        await bob.reconnect()
+        assert bob.recovered == recovered
+        assert await bob.sees(1) == ["one"]
+
+
+@pytest.mark.parametrize("store", [False, True], ids=["no store", "store"])
+async def test_sessions_of_a_lab_outlive_its_server_in_a_store(store):
+    """Without one, a tab comes back as a new one; both have all messages."""
+    async with Lab(chat, recovery=True, store=store) as lab:
+        ann, bob = await lab.join("ann", "bob", tab=RECOVERING)
+        await ann.send("one")
+        await lab.restart()
+        assert ann.recovered == bob.recovered == store
+        assert (await lab.verdict()).valid
+
+
+async def test_tab_with_the_session_of_another_is_the_other():
+    """Whoever has the pid has the session."""
+    async with Lab(chat, recovery=True) as lab:
+        bob, eve = await lab.join("bob", "eve", tab=RECOVERING)
+        await bob.drop()
+        await eve.reload()
+        assert not eve.recovered
+        await eve.drop()
+        eve.session = dict(bob.session)
+        await eve.reconnect()
+        assert eve.recovered
 
 
 async def test_link_of_a_tab_can_be_broken():
