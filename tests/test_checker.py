@@ -355,3 +355,39 @@ def test_planted_fault_is_never_missed(kind, plant, seed):
     verdict = check(made.history(), made.log)
     assert (kind, planted.who, planted.text) in faults(verdict)
     assert set(verdict.excerpt) <= set(made.events)
+
+
+def test_page_that_was_told_of_a_gap_does_without():
+    """What is gone up to there is not missing; what comes after it is."""
+    talk = [*TALK, "drop bob", *said(3, "three", "ann"), *said(4, "four", "ann"), "reconnect bob"]
+    told = [*talk, "gap bob 3"]
+    assert check(history(*told, "show bob 4 four")).valid
+    assert faults(check(history(*told))) == [("lost", "bob", "four")]
+    untold = check(history(*talk, "show bob 4 four"))
+    assert faults(untold) == [("lost", "bob", "three")]
+
+
+def test_gap_is_no_excuse_for_what_was_lost_before_it():
+    """The page had gone on when the server told it."""
+    verdict = check(history(*TALK[:2], *said(1, "one", "ann"), *said(2, "two", "ann", "bob"),
+                            *said(3, "three", "ann"), "gap bob 3"))  # fmt: skip
+    assert faults(verdict) == [("lost", "bob", "one")]
+
+
+def test_page_that_was_reset_begins_anew():
+    """It shows from the beginning, or from where the log begins, what it had shown before."""
+    again = ["show bob 1 one", "show bob 2 two"]
+    assert check(history(*TALK, "reset bob 0", *again)).valid
+    assert check(history(*TALK, "reset bob 1", again[1])).valid
+    assert faults(check(history(*TALK, *again)))[0] == ("duplicated", "bob", "one")
+    assert faults(check(history(*TALK, "reset bob 0", again[1]))) == [("lost", "bob", "one")]
+
+
+def test_trimmed_log_is_not_asked_for_what_is_gone():
+    """Pages may show it, and its senders were told the truth."""
+    left = [Message(2, "two")]
+    assert check(history(*TALK), left, trimmed=1).valid
+    assert faults(check(history(*TALK), left)) != []
+    assert faults(check(history(*TALK), [], trimmed=1))[0] == ("missing", "ann", "two")
+    later = history(*TALK, "join carol", "gap carol 1", "show carol 2 two")
+    assert check(later, left, trimmed=1).valid

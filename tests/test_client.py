@@ -577,3 +577,47 @@ async def test_tab_that_does_not_ask_is_never_recovered(recovering):
     await tab.reconnect()
     assert not tab.recovered and not recovering.sio.manager.sessions
     await tab.close()
+
+
+async def test_tab_keeps_the_epoch_and_begins_anew_in_another(tmp_path):
+    """Another log, longer than what the page has: only the epoch can tell."""
+    history = History()
+    async with serving(tmp_path / "one.db") as served:
+        await served.log.append("one")
+        ann = await ChatClient(served.url, "ann", record=history.record).open()
+        await ann.sees(1)
+        await ann.until(lambda: ann.outcome)
+        assert ann.outcome == {
+            "epoch": served.log.epoch, "offset": 1, "outcome": "continued", "sent": 1,
+        }  # fmt: skip
+        await ann.drop()
+    async with serving(tmp_path / "other.db") as served:
+        for text in ("uno", "dos"):
+            await served.log.append(text)
+        ann.url = served.url
+        await ann.reconnect()
+        await ann.until(lambda: ann.outcome)
+        assert ann.messages == ["uno", "dos"]
+        assert (ann.outcome["outcome"], ann.epoch) == ("reset", served.log.epoch)
+        await ann.reload()
+        await ann.until(lambda: ann.outcome)
+        assert ann.messages == ["uno", "dos"] and ann.outcome["outcome"] == "continued"
+        await ann.close()
+    assert [event.kind for event in history].count("reset") == 1
+
+
+async def test_tab_is_told_of_a_gap_and_goes_on(tmp_path):
+    """Its page stays as it is, and the rest follows."""
+    history = History()
+    async with serving(tmp_path / "chat.db", keep=2) as served:
+        await served.log.append("1")
+        ann = await ChatClient(served.url, "ann", record=history.record).open()
+        await ann.sees(1)
+        await ann.drop()
+        for number in range(2, 6):
+            await served.log.append(str(number))
+        await ann.reconnect()
+        assert await ann.sees(3) == ["1", "4", "5"]
+        await ann.close()
+    [gap] = [event for event in history if event.kind == "gap"]
+    assert gap.offset == 3

@@ -424,3 +424,11 @@ def text_boxes(svg):
                 x -= width
             boxes.append((x, y - 10, x + width, y + 3, element.text))
     return boxes
+
+
+def test_what_the_server_tells_is_in_the_picture_and_in_words():
+    """A page that begins anew, and one that does without."""
+    drawn = Diagram(history("join ann", "join bob", "drop bob", "reconnect bob", "reset bob",
+                            "gap ann"))  # fmt: skip
+    for words in ("begins anew", "is told of a gap"):
+        assert words in str(drawn) and words in drawn.svg

@@ -659,3 +659,19 @@ def test_verdicts_of_an_exercise_say_solved_or_why_not():
     valid = check(history)
     assert should_be_valid(valid, valid) == "solved: valid: every message once and in order"
     assert should_be_valid(valid, lost).startswith("not yet: invalid: 1 ")
+
+
+async def test_verdict_on_a_log_that_keeps_few_messages_is_valid():
+    """Who was away for too long is told of the gap, and nobody else misses anything."""
+    async with Lab(chat, keep=2) as lab:
+        ann, bob = await lab.join("ann", "bob")
+        await ann.send("1")
+        await lab.quiet()
+        await bob.drop()
+        for number in range(2, 6):
+            await ann.send(str(number))
+        await bob.reconnect()
+        carol = await lab.join("carol")
+        assert (await lab.verdict()).valid
+        assert bob.messages == ["1", "4", "5"] and carol.messages == ["4", "5"]
+        assert ann.messages == ["1", "2", "3", "4", "5"]

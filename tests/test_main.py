@@ -171,6 +171,8 @@ def test_file_that_cannot_be_used_is_explained(tmp_path, make):
         ("--port", "65536", "'65536' is not a port"),
         ("--port", "-1", "'-1' is not a port"),
         ("--port", "3000.5", "'3000.5' is not a port"),
+        ("--keep", "0", "'0' is no number of messages"),
+        ("--keep", "all", "'all' is no number of messages"),
         ("--host", "", "'' is not an address"),
         ("--host", "a..b", "'a..b' is not an address"),
     ],
@@ -220,3 +222,21 @@ def test_installed_browser_client_is_not_mentioned(copy):
     (vendor / "socket.io.min.js").write_text("// the client")
     with running(copy) as (_, url):
         assert get(f"{url}/page/vendor/socket.io.min.js") == "// the client"
+
+
+async def test_program_recovers_and_keeps_as_many_messages_as_asked(tmp_path):
+    """The page that comes back has its session again, even after a kill."""
+    with running(tmp_path, "--keep", 2) as (process, url):
+        tab = await ChatClient(url, recover=True).open()
+        for number in range(1, 5):
+            await tab.send(str(number))
+        await tab.sees(4)
+        process.kill()
+        await tab.until(lambda: not tab.connected)
+        await tab.drop()
+    with running(tmp_path, "--keep", 2) as (process, tab.url):
+        await tab.reconnect()
+        assert tab.recovered
+        await tab.reload()
+        assert await tab.sees(2) == ["3", "4"]
+        await tab.close()

@@ -16,6 +16,7 @@ from chatlab.messages import (
     check_client_offset,
     check_offset,
     check_text,
+    epoch_of,
     offset_of,
 )
 
@@ -119,3 +120,20 @@ def test_bad_key_is_refused(key):
     with pytest.raises(Refused) as refusal:
         check_client_offset(key)
     assert refusal.value.name == "bad client_offset"
+
+
+@pytest.mark.parametrize(
+    ("auth", "epoch"),
+    [(None, None), ({}, None), ({"epoch": None}, None), ({"epoch": "e"}, "e"), ({"epoch": ""}, "")],
+)
+def test_epoch_is_a_short_text_or_nothing(auth, epoch):
+    """A client may know one, and need not."""
+    assert epoch_of(auth) == epoch
+
+
+@pytest.mark.parametrize("auth", [{"epoch": 7}, {"epoch": ["e"]}, {"epoch": "x" * 101}, "e", [], 0])
+def test_bad_epoch_is_refused(auth):
+    """Another type or length is an error."""
+    with pytest.raises(Refused) as refusal:
+        epoch_of(auth)
+    assert refusal.value.name == ("bad epoch" if isinstance(auth, dict) else "bad auth")

@@ -173,3 +173,19 @@ def test_every_message_that_a_page_shows_arrives_once_and_in_order(evening):
     shown = [event.text for event in recorded if event.kind == "show"]
     arrived = [text for _, text, how in arrivals(steps_of(recorded), "bob") if how != "lost"]
     assert arrived == shown
+
+
+def test_page_that_is_reset_shows_old_messages_as_catch_up():
+    """It has forgotten them: they are not shown again."""
+    said = ["send ann hi", "acknowledge ann hi 1", "show ann hi 1", "show bob hi 1"]
+    again = history(*JOINED, *said, "drop bob", "reconnect bob", "reset bob", "show bob hi 1")
+    assert arrivals(steps_of(again), "bob")[-1] == (6, "hi", "catch-up")
+
+
+def test_gap_is_a_step_and_the_page_stays():
+    """What is shown twice all the same is shown again."""
+    said = ["send ann hi", "acknowledge ann hi 1", "show ann hi 1", "show bob hi 1"]
+    again = history(*JOINED, *said, "drop bob", "reconnect bob", "gap bob", "show bob hi 1")
+    steps = steps_of(again)
+    assert steps[-1].actions[0].kind == "gap"
+    assert arrivals(steps, "bob")[-1][1:] == ("hi", "again")
