@@ -10,7 +10,7 @@ ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 help:
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make test       run every test"
-	@echo "make bench      measure what must not depend on the size of the log, or on a neighbour"
+	@echo "make bench      compare the server with the same one in Node.js, and with itself"
 	@echo "make soak       run many clients on bad links, and kill servers, for half an hour (README: shorter)"
 	@echo "make notebooks  run all chapters and store their outputs"
 	@echo "make serve      run the chat server on http://localhost:3000"
@@ -28,6 +28,7 @@ soak: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pytest -q -s tests/benchmarks
+	$(BIN)/python tests/benchmarks
 
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py
@@ -40,7 +41,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv dist chatlab/page/vendor .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist tests/benchmarks/results chatlab/page/vendor .pytest_cache .ruff_cache .hypothesis
 
 # Debian has a python3 whose venv lacks pip: there, the pip outside installs into the venv.
 $(READY): pyproject.toml .ci/fetch_client.py
