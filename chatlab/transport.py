@@ -24,6 +24,8 @@ MOST_OUT = 15
 """Packets in one answer to a poll: a python-socketio client refuses more than 16."""
 MOST_IN = 50_000
 """Packets in one request: more chat messages than fit into the megabyte that a request may have."""
+MOST_JOINED = 1 << 16
+"""Bytes of frames that are joined into one write: as many as asyncio takes before it says wait."""
 ATTACHED = (BINARY_EVENT, BINARY_ACK)
 TO_SERVER = "".join(map(str, (CONNECT, DISCONNECT, EVENT, ACK, *ATTACHED)))
 """The types of packet that a client sends, each of which is one digit."""
@@ -49,7 +51,7 @@ def attach(sio: socketio.AsyncServer, app: web.Application) -> None:
     sio.eio.create_queue = PollQueue
     sio.eio.on("message", partial(_receive, sio, sio.eio.handlers["message"]))
     app[SIO], app[TRANSPORTS] = sio, set()
-    app.middlewares.extend([_remember_transport, _uncompressed, _once, _readable])
+    app.middlewares.extend([_joined, _remember_transport, _uncompressed, _once, _readable])
     sio.attach(app)
     app.on_shutdown.append(_hang_up)
 
@@ -263,6 +265,53 @@ class _Complete:
 
     async def read(self, length: int = -1) -> bytes:
         return self._body
+
+
+class JoinedWrites:
+    """A transport that joins what it is given in one turn of the loop into one write.
+
+    aiohttp gives it the frames of a WebSocket one by one, and each would cost a system call. Not
+    more than MOST_JOINED bytes are kept: the transport has to see them, to say when the other side
+    reads too slowly. Otherwise it is the transport that it was made of.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._kept: list[bytes] = []
+        self._size = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._kept:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._kept.append(data)
+        self._size += len(data)
+        if self._size > MOST_JOINED:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._flush()
+        self._transport.abort()
+
+    def _flush(self) -> None:
+        if self._kept:
+            joined = b"".join(self._kept)
+            self._kept, self._size = [], 0
+            self._transport.write(joined)
+
+
+@web.middleware
+async def _joined(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Join the frames that are written to a WebSocket in one turn of the loop."""
+    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+        request.protocol.transport = JoinedWrites(request.transport)
+    return await handler(request)
 
 
 @web.middleware
