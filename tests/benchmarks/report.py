@@ -9,6 +9,13 @@ from xml.sax.saxutils import escape
 
 from plan import ALL, PLAN, STORM, Ratio, better
 
+LEGEND = """
+null      a server that does nothing: the ceiling of the load itself
+tutorial  the Node server with the tutorial's settings: SQLite's own, a rollback journal
+node      the same with WAL and synchronous=FULL, which is what chatlab has
+plain     the server of chapter 03, on chatlab's log and transport
+finished  python -m chatlab
+"""
 LINE, TITLES, WIDTH = 20, 330, 900
 """Pixels of the picture: the height of a line, the width of the titles, and of everything."""
 LEAST, MOST = -4, 7
@@ -30,7 +37,7 @@ def table(figures):
     The last two columns are the worst and the best round.
     """
     heads = "".join(f"{name:>10}" for name in ALL)
-    lines = ["", f"{'medians':52}{heads}   finished is x times as good as node"]
+    lines = [LEGEND, f"{'medians':52}{heads}   finished is x times as good as node"]
     for (title, unit), servers in figures.items():
         cells = "".join(f"{_short(servers.get(name)):>10}" for name in ALL)
         each = ratios(figures, (title, unit))
