@@ -266,7 +266,8 @@ def storm(port, pid, clients, behind, rate):
         [sender] = crowd.join(1, behind)
         start = time.perf_counter()
         returning = crowd.open(clients, goal=behind, keep=True)
-        sent = 0
+        sent, answers = 0, []
+        sender.answered = answers.append
 
         def caught_up():
             nonlocal sent
@@ -277,22 +278,24 @@ def storm(port, pid, clients, behind, rate):
 
         crowd.until(caught_up, pause=1 / rate)
         took = [client.reached - start for client in returning]
-        complete = _complete(crowd, returning, behind + sent)
+        _settle(crowd, returning, behind + sent)
+    stored = max(behind + sum(answers), *(client.events for client in returning))
+    in_order = sum(client.offsets() == list(range(1, stored + 1)) for client in returning)
     return {
         "s": median(took),
         "slowest / median": max(took) / median(took),
-        "clients not in order": clients - complete,
+        "clients not in order": clients - in_order,
+        "messages unanswered": sent - sum(answers),
         "MB at most": memory(pid, "VmHWM") / 1024,
     }
 
 
-def _complete(crowd, clients, total):
-    """Wait for the rest; return how many clients have every message once, and in order."""
+def _settle(crowd, clients, total):
+    """Read until all have everything, or nothing comes any more: a server may have lost some."""
     before = -1
     while sum(client.events for client in clients) not in (before, total * len(clients)):
         before = sum(client.events for client in clients)
         _for(crowd, SILENCE)
-    return sum(client.offsets() == list(range(1, total + 1)) for client in clients)
 
 
 def memory(pid, kind):

@@ -77,6 +77,7 @@ STORM = Step(
         "s": None,
         "slowest / median": Limit(3),
         "clients not in order": Limit(0),
+        "messages unanswered": Limit(0),
         "MB at most": Limit(500),
     },
 )
