@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from os import PathLike
-from typing import Generic, TypeVar
-
-import aiosqlite
+from typing import Generic, Self, TypeVar
 
 PRAGMAS = {"busy_timeout": 5000, "journal_mode": "wal", "synchronous": 2}
 """What durability rests on. synchronous 2 is FULL: a commit returns when the disk has it.
@@ -23,37 +22,68 @@ MAX_BATCH = 1000
 T = TypeVar("T")
 
 
-async def connect(path: str | PathLike[str]) -> aiosqlite.Connection:
-    """Open a database, in which each statement stands alone if no transaction is begun.
+class Writer:
+    """The connection that writes, on a thread of its own. `open` it, and `run` functions there.
 
-    Raises sqlite3.Error, with a sentence, if the file cannot be opened.
+    A transaction is one function, and so one step of that thread: to go there and back for every
+    statement takes longer than the statements.
     """
-    try:
-        sqlite3.connect(path).close()  # where this fails, aiosqlite would leave a thread
-        return await aiosqlite.connect(path, isolation_level=None)
-    except sqlite3.Error as error:
-        raise type(error)(f"cannot open {path}: {error}") from error
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+
+    async def open(self, prepare: Callable[[sqlite3.Connection], None]) -> Self:
+        """Open the database, and prepare it. If that fails, `close` it all the same.
+
+        Raises sqlite3.Error, with a sentence, if the file cannot be opened, and what `prepare`
+        raises.
+        """
+        self._db = await self._on_thread(self._connect)
+        await self.run(prepare)
+        return self
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Let the thread do something with the connection, and return what it returns."""
+        return await self._on_thread(lambda: work(self._db))
+
+    async def close(self) -> None:
+        """Close the connection, and end the thread."""
+        if self._db is not None:
+            await self.run(sqlite3.Connection.close)
+            self._db = None
+        self._thread.shutdown()
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return sqlite3.connect(self._path, isolation_level=None)
+        except sqlite3.Error as error:
+            raise type(error)(f"cannot open {self._path}: {error}") from error
 
 
-async def make_durable(db: aiosqlite.Connection) -> None:
+def make_durable(db: sqlite3.Connection) -> None:
     """Set the pragmas, and see that they are set. Raises sqlite3.NotSupportedError if not."""
     for pragma, wanted in PRAGMAS.items():
-        await db.execute(f"PRAGMA {pragma} = {wanted}")
-        [(value,)] = await db.execute_fetchall(f"PRAGMA {pragma}")
+        db.execute(f"PRAGMA {pragma} = {wanted}")
+        [(value,)] = db.execute(f"PRAGMA {pragma}")
         if value != wanted:
             raise sqlite3.NotSupportedError(f"{pragma} stays {value}, and it has to be {wanted}")
 
 
-@asynccontextmanager
-async def transaction(db: aiosqlite.Connection) -> AsyncIterator[None]:
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """Commit what is written inside, or nothing of it if that fails."""
-    await db.execute("BEGIN IMMEDIATE")
+    db.execute("BEGIN IMMEDIATE")
     try:
         yield
-        await db.execute("COMMIT")
+        db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
-            await db.execute("ROLLBACK")
+            db.execute("ROLLBACK")
         raise
 
 

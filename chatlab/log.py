@@ -10,12 +10,13 @@ import asyncio
 import secrets
 import sqlite3
 from collections.abc import Callable, Generator
+from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple, Self
 
 import aiosqlite
 
-from chatlab.database import Batches, connect, make_durable, transaction
+from chatlab.database import Batches, Writer, make_durable, transaction
 from chatlab.messages import Message, Place, Refused, check_client_offset, check_text
 
 SCHEMA = """
@@ -92,12 +93,12 @@ class MessageLog:
         Raises sqlite3.DatabaseError, with a sentence, if the file cannot be opened, is no SQLite
         database, or belongs to something else.
         """
-        self._writer = await connect(self.path)
+        self._writer = Writer(self.path)
         try:
-            await _prepare(self._writer)
-            self.head = await self._last_offset()
-            self.trimmed = await self._first_offset() - 1
-            self._reader = await connect(self.path)
+            await self._writer.open(_prepare)
+            self.head = await self._writer.run(_last_offset)
+            self.trimmed = await self._writer.run(_first_offset) - 1
+            self._reader = await aiosqlite.connect(self.path, isolation_level=None)
         except sqlite3.Error as error:
             await self._writer.close()
             raise type(error)(f"cannot use {self.path} as the message log: {error}") from error
@@ -133,9 +134,8 @@ class MessageLog:
     async def begin_epoch(self) -> None:
         """Begin an epoch. Whoever serves a log does so before it takes messages."""
         self.epoch = secrets.token_urlsafe(EPOCH_BYTES)
-        await self._writer.execute("INSERT INTO epochs VALUES (?, ?)", (self.epoch, self.head))
-        rows = await self._writer.execute_fetchall("SELECT epoch, after FROM epochs ORDER BY rowid")
-        names, begins = zip(*rows, strict=True)
+        epochs = await self._writer.run(partial(_begin_epoch, self.epoch, self.head))
+        names, begins = zip(*epochs, strict=True)
         self._ends = dict(zip(names, begins[1:], strict=False))
 
     def place(self, offset: int, epoch: str | None = None) -> Place:
@@ -157,7 +157,7 @@ class MessageLog:
 
     async def _write(self, batch: list[_Append]) -> None:
         try:
-            outcomes, new = await self._in_transaction(batch)
+            outcomes, new = await self._writer.run(partial(self._store, batch))
         except sqlite3.Error as error:
             if len(batch) == 1:
                 _settle(batch[0], error)
@@ -165,6 +165,7 @@ class MessageLog:
             for one in batch:  # so that one bad message fails alone
                 await self._write([one])
             return
+        self.trimmed = max(self.trimmed, self._due(new))
         if new:
             self.head = new[-1].offset
             self.on_commit(new)
@@ -173,49 +174,53 @@ class MessageLog:
         for one, outcome in zip(batch, outcomes, strict=True):
             _settle(one, outcome)
 
-    async def _in_transaction(
-        self, batch: list[_Append]
+    def _store(
+        self, batch: list[_Append], db: sqlite3.Connection
     ) -> tuple[list[int | Refused], list[Message]]:
         """Insert a batch; return what each sender is told, and the messages that are new."""
-        async with transaction(self._writer):
-            outcomes, rows = _number(batch, await self._last_offset(), await self._known(batch))
-            await self._writer.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
-            trimmed = await self._trim(rows)
-        self.trimmed = trimmed
-        return outcomes, [Message(offset, text) for offset, _, text in rows]
+        with transaction(db):
+            outcomes, rows = _number(batch, _last_offset(db), _known(db, batch))
+            new = [Message(offset, text) for offset, _, text in rows]
+            db.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
+            if self._due(new) > self.trimmed:
+                db.execute("DELETE FROM messages WHERE id <= ?", (self._due(new),))
+        return outcomes, new
 
-    async def _last_offset(self) -> int:
-        rows = await self._writer.execute_fetchall(
-            "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
-        )
-        return next((seq for (seq,) in rows), 0)
+    def _due(self, new: list[Message]) -> int:
+        """Return up to where messages are not kept any more, when there are these new ones."""
+        return new[-1].offset - self.keep if new and self.keep else 0
 
-    async def _first_offset(self) -> int:
-        [(first,)] = await self._writer.execute_fetchall("SELECT min(id) FROM messages")
-        return self.head + 1 if first is None else first
 
-    async def _trim(self, rows: list[tuple[int, str | None, str]]) -> int:
-        """Delete what is not kept any more; return up to where messages are gone then."""
-        last = rows[-1][0] if rows else self.head
-        if self.keep is None or last - self.keep <= self.trimmed:
-            return self.trimmed
-        await self._writer.execute("DELETE FROM messages WHERE id <= ?", (last - self.keep,))
-        return last - self.keep
+def _last_offset(db: sqlite3.Connection) -> int:
+    rows = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
+    return next((seq for (seq,) in rows), 0)
 
-    async def _known(self, batch: list[_Append]) -> dict[str, Message]:
-        """Return the messages that are stored already under a key of this batch.
 
-        The keys are looked up first because an insert that meets a conflict burns an id.
-        """
-        keys = [one.client_offset for one in batch if one.client_offset is not None]
-        if not keys:
-            return {}
-        rows = await self._writer.execute_fetchall(
-            "SELECT client_offset, id, content FROM messages WHERE client_offset IN "
-            f"({', '.join('?' * len(keys))})",
-            keys,
-        )
-        return {key: Message(offset, text) for key, offset, text in rows}
+def _first_offset(db: sqlite3.Connection) -> int:
+    """Return the offset of the oldest message, or that of the next one if there is none."""
+    [(first,)] = db.execute("SELECT min(id) FROM messages")
+    return _last_offset(db) + 1 if first is None else first
+
+
+def _begin_epoch(epoch: str, head: int, db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Store that an epoch begins; return all of them, each with the offset after which it began."""
+    db.execute("INSERT INTO epochs VALUES (?, ?)", (epoch, head))
+    return db.execute("SELECT epoch, after FROM epochs ORDER BY rowid").fetchall()
+
+
+def _known(db: sqlite3.Connection, batch: list[_Append]) -> dict[str, Message]:
+    """Return the messages that are stored already under a key of this batch.
+
+    The keys are looked up first because an insert that meets a conflict burns an id.
+    """
+    keys = [one.client_offset for one in batch if one.client_offset is not None]
+    if not keys:
+        return {}
+    places = ", ".join("?" * len(keys))
+    rows = db.execute(
+        f"SELECT client_offset, id, content FROM messages WHERE client_offset IN ({places})", keys
+    )
+    return {key: Message(offset, text) for key, offset, text in rows}
 
 
 def _number(
@@ -250,14 +255,14 @@ def _settle(one: _Append, outcome: int | Exception) -> None:
         one.done.set_result(outcome)
 
 
-async def _prepare(db: aiosqlite.Connection) -> None:
+def _prepare(db: sqlite3.Connection) -> None:
     """Make a file ready, once it is clear that it is ours or empty."""
-    tables = await db.execute_fetchall(
+    tables = db.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    )
-    columns = [row[1] for row in await db.execute_fetchall("PRAGMA table_info(messages)")]
+    ).fetchall()
+    columns = [row[1] for row in db.execute("PRAGMA table_info(messages)")]
     if tables and columns != COLUMNS:
         raise sqlite3.DatabaseError("it belongs to another program")
-    await make_durable(db)
-    await db.execute(SCHEMA)
-    await db.execute(EPOCHS)
+    make_durable(db)
+    db.execute(SCHEMA)
+    db.execute(EPOCHS)

@@ -12,10 +12,11 @@ import base64
 import json
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple
 
-from chatlab.database import Batches, connect, make_durable, transaction
+from chatlab.database import Batches, Writer, make_durable, transaction
 from chatlab.sessions import Event, Position, Session
 
 SCHEMA = """
@@ -88,20 +89,19 @@ class SessionStore(Nowhere):
 
         Raises sqlite3.DatabaseError, with a sentence, if the file cannot be used.
         """
-        self._db = await connect(self.path)
+        self._writer = Writer(self.path)
         try:
-            await make_durable(self._db)
-            await self._db.executescript(SCHEMA)
-            kept = await self._kept()
+            await self._writer.open(_prepare)
+            kept = await self._writer.run(_kept)
         except sqlite3.Error as error:
-            await self._db.close()
+            await self._writer.close()
             raise type(error)(f"cannot keep sessions in {self.path}: {error}") from error
         self._batches = Batches(self._write_batch)
         return kept
 
     async def close(self) -> None:
         await self._batches.close()
-        await self._db.close()
+        await self._writer.close()
 
     def sayable(self, value: Any) -> Any:
         copy = _value(_text(value))
@@ -127,15 +127,6 @@ class SessionStore(Nowhere):
     async def settled(self, then: Callable[[], None] = nothing) -> None:
         await self._write("", (), then)
 
-    async def _kept(self) -> Kept:
-        sessions = await self._db.execute_fetchall("SELECT * FROM sessions ORDER BY rowid")
-        events = await self._db.execute_fetchall("SELECT * FROM events ORDER BY number")
-        numbers = await self._db.execute_fetchall(
-            "SELECT seq FROM sqlite_sequence WHERE name = 'events'"
-        )
-        last = next((number for (number,) in numbers), 0)
-        return [_session(*row) for row in sessions], [_event(*row) for row in events], last
-
     def _write(
         self, sql: str, values: tuple[Any, ...], then: Callable[[], None] = nothing
     ) -> asyncio.Future[None]:
@@ -145,7 +136,8 @@ class SessionStore(Nowhere):
 
     async def _write_batch(self, batch: list[_Write]) -> None:
         try:
-            await self._in_transaction([one for one in batch if one.sql])
+            if writes := [one for one in batch if one.sql]:
+                await self._writer.run(partial(_store, writes))
         except sqlite3.Error as error:
             report = {"message": f"sessions are not kept in {self.path}", "exception": error}
             asyncio.get_running_loop().call_exception_handler(report)
@@ -154,12 +146,23 @@ class SessionStore(Nowhere):
             if not one.done.done():
                 one.done.set_result(None)
 
-    async def _in_transaction(self, writes: list[_Write]) -> None:
-        if not writes:
-            return
-        async with transaction(self._db):
-            for one in writes:
-                await self._db.execute(one.sql, one.values)
+
+def _prepare(db: sqlite3.Connection) -> None:
+    make_durable(db)
+    db.executescript(SCHEMA)
+
+
+def _kept(db: sqlite3.Connection) -> Kept:
+    sessions = [_session(*row) for row in db.execute("SELECT * FROM sessions ORDER BY rowid")]
+    events = [_event(*row) for row in db.execute("SELECT * FROM events ORDER BY number")]
+    numbers = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+    return sessions, events, next((number for (number,) in numbers), 0)
+
+
+def _store(writes: list[_Write], db: sqlite3.Connection) -> None:
+    with transaction(db):
+        for one in writes:
+            db.execute(one.sql, one.values)
 
 
 def _session(

@@ -165,6 +165,11 @@ def stored(db):
         return [text for (text,) in connection.execute("SELECT content FROM messages ORDER BY id")]
 
 
+async def asked(log, sql):
+    """Run a statement on the connection that a log or a store writes with."""
+    return await log._writer.run(lambda db: db.execute(sql).fetchall())
+
+
 async def turns(count=50):
     """Let the loop go round: time for everything that needs no network."""
     for _ in range(count):

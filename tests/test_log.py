@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from support import asked
 
 from chatlab.database import PRAGMAS
 from chatlab.log import SCHEMA, MessageLog
@@ -142,13 +143,13 @@ async def test_full_disk_is_an_error_and_the_log_goes_on(path):
     announced = []
     async with MessageLog(path, on_commit=announced.extend) as log:
         await log.append("before")
-        [(pages,)] = await log._writer.execute_fetchall("PRAGMA page_count")
-        await log._writer.execute_fetchall(f"PRAGMA max_page_count = {pages}")
+        [(pages,)] = await asked(log, "PRAGMA page_count")
+        await asked(log, f"PRAGMA max_page_count = {pages}")
         outcomes = await asyncio.gather(
             *(log.append("x" * 9000) for _ in range(3)), return_exceptions=True
         )
         assert [str(error) for error in outcomes] == ["database or disk is full"] * 3
-        await log._writer.execute_fetchall("PRAGMA max_page_count = 1000000")
+        await asked(log, "PRAGMA max_page_count = 1000000")
         assert await log.append("after") == 2
         assert announced == await log.after(0) == [Message(1, "before"), Message(2, "after")]
 
@@ -199,7 +200,7 @@ async def test_pragmas_are_what_durability_needs(path):
     for _ in range(2):
         async with MessageLog(path) as log:
             for pragma, value in wanted.items():
-                assert await log._writer.execute_fetchall(f"PRAGMA {pragma}") == [(value,)]
+                assert await asked(log, f"PRAGMA {pragma}") == [(value,)]
 
 
 @pytest.mark.parametrize(
@@ -409,7 +410,7 @@ async def test_batch_that_fails_trims_nothing(path):
     """What was to be deleted with it is still there."""
     async with MessageLog(path, keep=1) as log:
         await log.append("1")
-        await log._writer.execute("PRAGMA query_only = 1")
+        await asked(log, "PRAGMA query_only = 1")
         with pytest.raises(sqlite3.OperationalError):
             await log.append("2")
         assert log.trimmed == 0 and await log.after(0) == [(1, "1")]

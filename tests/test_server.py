@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import ordered, serving, untold, wired
+from support import asked, ordered, serving, untold, wired
 
 from chatlab.client import ChatClient
 from chatlab.database import PRAGMAS
@@ -338,11 +338,11 @@ async def test_full_disk_is_told_to_the_sender_and_the_server_goes_on(served):
     """What is not committed is sent to nobody; when there is room again, all is well."""
     async with wired(served.url) as ann:
         await ann.connect()
-        await served.log._writer.execute("PRAGMA max_page_count = 1")
+        await asked(served.log, "PRAGMA max_page_count = 1")
         [refusal] = await ann.emit(1, "x" * MAX_TEXT)
         assert refusal["error"] == "not stored"
         assert "full" in refusal["message"]
-        await served.log._writer.execute("PRAGMA max_page_count = 1000000")
+        await asked(served.log, "PRAGMA max_page_count = 1000000")
         await ann.ws.send_str('42["chat message","room"]')
         assert await ann.messages(1) == [(1, "room")]
 
@@ -363,9 +363,10 @@ async def test_locked_database_is_told_to_the_sender_and_the_server_goes_on(tmp_
 
 async def test_row_that_the_database_refuses_fails_alone(served):
     """Others in the same batch are stored and sent, in order."""
-    await served.log._writer.execute(
+    await asked(
+        served.log,
         "CREATE TRIGGER no BEFORE INSERT ON messages WHEN NEW.content = 'bad' "
-        "BEGIN SELECT RAISE(ABORT, 'no bad words'); END"
+        "BEGIN SELECT RAISE(ABORT, 'no bad words'); END",
     )
     async with wired(served.url) as ann:
         await ann.connect()

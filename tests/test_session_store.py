@@ -7,7 +7,7 @@ import sqlite3
 from functools import partial
 
 import pytest
-from support import serving, turns, wired
+from support import asked, serving, turns, wired
 
 from chatlab.client import ChatClient
 from chatlab.lab import Lab
@@ -231,7 +231,7 @@ async def test_store_that_fails_is_reported_and_the_server_goes_on(db, monkeypat
     asyncio.get_running_loop().set_exception_handler(lambda loop, report: reports.append(report))
     async with life(db) as served:
         store = served.sio.manager.store
-        await store._db.execute("PRAGMA query_only = 1")
+        await asked(store, "PRAGMA query_only = 1")
         async with here(served) as (wire, first):
             await served.sio.emit("tick", 0)
             _, offset = await value(wire)
