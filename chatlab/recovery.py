@@ -30,8 +30,8 @@ class Recovery:
     The events are numbered after `first`: after the microseconds of this moment, if it is None.
 
     With a `store`, sessions and events outlive the server: `await` of an emit, of a room or of
-    `save_session` then ends when the store has it. `cursor` is how far an application's log had
-    come that the last server may have sent.
+    `save_session` then ends when the store has it. A new session is stored right after CONNECT: if
+    the server is killed within those milliseconds, its client gets a new one.
 
     A client may be back before the server has noticed that it was gone. The new connection takes
     the session over then: the old Engine.IO connection is closed, which calls the application's
@@ -65,6 +65,7 @@ class Recovery:
     async def open(self, cursor: int = 0) -> Self:
         """Open the store, and let those come back whom an earlier server has left in it.
 
+        `cursor` is how far an application's log had come that the earlier server may have sent.
         Raises sqlite3.DatabaseError if it cannot be used.
         """
         await self.manager.load(cursor)
