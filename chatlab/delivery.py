@@ -13,15 +13,19 @@ from __future__ import annotations
 import asyncio
 import json
 from bisect import bisect_right
+from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any
 
 import socketio
+from engineio.async_socket import AsyncSocket
 from engineio.packet import MESSAGE
 from engineio.packet import Packet as EnginePacket
 from socketio.packet import EVENT
 
+from chatlab.frames import frame, writable
 from chatlab.log import MessageLog
 from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, Message, Place
 from chatlab.recovery import recovered, session_of
@@ -41,7 +45,14 @@ NEWEST = 2000
 NEWEST_SIZE = 8_000_000
 """Characters after which fewer of them are kept."""
 
-Numbered = tuple[int, EnginePacket]
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+"""What is not ASCII stays as it is: escaped, an emoji would take three times the room."""
+SHARED = 32
+"""Pages of which the frames are kept, for those who are at the same place."""
+
+Numbered = tuple[int, str]
+"""An offset and its event, encoded."""
+Page = tuple[Numbered, ...]
 
 
 class Delivery:
@@ -56,6 +67,7 @@ class Delivery:
         self._sio, self._log = sio, log
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._newest = _Newest()
+        self._frames = lru_cache(SHARED)(_frames)
         log.on_commit = self._remember
 
     def attach(self, sid: str, offset: int | None = None, epoch: str | None = None) -> None:
@@ -92,16 +104,15 @@ class Delivery:
             self._streams.pop(sid, None)
             return
         try:
-            await self._follow(socket.queue, session, place)
+            await self._follow(socket, session, place)
         except Exception:
             self._streams.pop(sid, None)
             await self._sio.disconnect(sid)  # better told plainly than left waiting for ever
             raise
 
-    async def _follow(
-        self, queue: asyncio.Queue[EnginePacket], session: Session | None, place: Place
-    ) -> None:
-        """Send page after page to a connection's queue, for ever."""
+    async def _follow(self, socket: AsyncSocket, session: Session | None, place: Place) -> None:
+        """Send page after page to a connection, for ever."""
+        queue = socket.queue
         cursor, sent, waiting, behind = place.after, 0, 0, self._log.head
         self._tell_place(queue, place)
         while True:
@@ -114,89 +125,103 @@ class Delivery:
                 cursor = place.after
                 self._tell_place(queue, place)
                 continue
-            for offset, packet in page:
-                queue.put_nowait(_recoverable(packet, session, offset) if session else packet)
-                cursor = offset
-            sent, waiting = sent + len(page), waiting + sum(map(_size, page))
+            waiting += self._hand_over(socket, session, page)
+            cursor, sent = page[-1][0], sent + len(page)
             if queue.qsize() > HIGH_WATER or waiting > HIGH_SIZE:
-                await queue.join()  # until the socket has taken them: the reader sets the pace
+                await queue.rest()  # until the socket has taken them: the reader sets the pace
                 waiting = 0
+
+    def _hand_over(self, socket: AsyncSocket, session: Session | None, page: Page) -> int:
+        """Send a page; return how many characters of it wait in the connection's queue."""
+        number = None
+        if session is not None:
+            number = session.sent.number
+            session.sent = Position(page[-1][0], number)
+        if writes := writable(socket):
+            writes.write(self._frames(page, number))
+            return 0
+        for data in _events(page, number):
+            socket.queue.put_nowait(EnginePacket(MESSAGE, data))
+        return sum(map(_size, page))
 
     def _remember(self, batch: list[Message]) -> None:
         self._newest.add(batch)
 
-    async def _page(self, cursor: int) -> list[Numbered]:
-        """Return the packets after the cursor, a page at most: from memory, or else from the log.
+    async def _page(self, cursor: int) -> Page:
+        """Return the events after the cursor, a page at most: from memory, or else from the log.
 
         There is one of them at least, if the log has any.
         """
         page = self._newest.after(cursor)
         if page is None:
-            page = [_numbered(message) for message in await self._log.after(cursor, PAGE)]
+            page = tuple(map(_numbered, await self._log.after(cursor, PAGE)))
         sizes = accumulate(map(_size, page))
-        return [one for one, size in zip(page, sizes, strict=True) if size <= PAGE_SIZE] or page[:1]
+        return page[: max(1, sum(size <= PAGE_SIZE for size in sizes))]
 
     def _tell_place(self, queue: asyncio.Queue[EnginePacket], place: Place) -> None:
         """Tell a client how what follows fits what it has."""
         told = {"epoch": self._log.epoch} | place._asdict()
-        queue.put_nowait(_event(CATCHING_UP, told))
+        queue.put_nowait(EnginePacket(MESSAGE, _event(CATCHING_UP, told)))
 
     def _tell_end(
         self, queue: asyncio.Queue[EnginePacket], place: Place, cursor: int, sent: int
     ) -> None:
         """Tell a client that it has what there was when it came."""
         told = {"epoch": self._log.epoch, "offset": cursor, "outcome": place.outcome, "sent": sent}
-        queue.put_nowait(_event(CAUGHT_UP, told))
+        queue.put_nowait(EnginePacket(MESSAGE, _event(CAUGHT_UP, told)))
 
 
 class _Newest:
     """The newest messages, encoded once for all connections."""
 
     def __init__(self) -> None:
-        self._packets: list[Numbered] = []
+        self._kept: list[Numbered] = []
         self._size = 0
         self._forgotten = 0
         """All messages after this offset are here, if there are any."""
 
     def add(self, batch: list[Message]) -> None:
         """Keep what was committed, and forget the oldest if there are too many."""
-        if not self._packets:
+        if not self._kept:
             self._forgotten = batch[0].offset - 1
         added = list(map(_numbered, batch))
-        self._packets += added
+        self._kept += added
         self._size += sum(map(_size, added))
-        excess = max(0, len(self._packets) - NEWEST)
-        self._size -= sum(map(_size, self._packets[:excess]))
+        excess = max(0, len(self._kept) - NEWEST)
+        self._size -= sum(map(_size, self._kept[:excess]))
         while self._size > NEWEST_SIZE:
-            self._size -= _size(self._packets[excess])
+            self._size -= _size(self._kept[excess])
             excess += 1
         if excess:
-            self._forgotten = self._packets[excess - 1][0]
-            del self._packets[:excess]
+            self._forgotten = self._kept[excess - 1][0]
+            del self._kept[:excess]
 
-    def after(self, cursor: int) -> list[Numbered] | None:
-        """Return a page of the packets after the cursor, or None if the log has to be asked."""
-        if not self._packets or cursor < self._forgotten:
+    def after(self, cursor: int) -> Page | None:
+        """Return a page of the events after the cursor, or None if the log has to be asked."""
+        if not self._kept or cursor < self._forgotten:
             return None
-        first = bisect_right(self._packets, cursor, key=itemgetter(0))
-        return self._packets[first : first + PAGE]
+        first = bisect_right(self._kept, cursor, key=itemgetter(0))
+        return tuple(self._kept[first : first + PAGE])
 
 
-def _recoverable(packet: EnginePacket, session: Session, offset: int) -> EnginePacket:
-    """Send a session on to a message; return the packet with the position that it has then."""
-    session.sent = session.sent._replace(cursor=offset)
-    return EnginePacket(MESSAGE, with_offset(packet.data, session.sent))
+def _frames(page: Page, number: int | None) -> bytes:
+    """Return the frames of a page, one after the other."""
+    return b"".join(frame(f"{MESSAGE}{data}") for data in _events(page, number))
+
+
+def _events(page: Page, number: int | None) -> Iterator[str]:
+    """Yield the events of a page; for a session, with the position that it has then."""
+    for offset, data in page:
+        yield data if number is None else with_offset(data, Position(offset, number))
 
 
 def _numbered(message: Message) -> Numbered:
     return message.offset, _event(CHAT_MESSAGE, message.text, message.offset)
 
 
-def _event(*arguments: Any) -> EnginePacket:
-    # What is not ASCII stays as it is: escaped, an emoji would take three times the room.
-    event = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
-    return EnginePacket(MESSAGE, f"{EVENT}{event}")
+def _event(*arguments: Any) -> str:
+    return f"{EVENT}{ENCODER.encode(arguments)}"
 
 
 def _size(numbered: Numbered) -> int:
-    return len(numbered[1].data)
+    return len(numbered[1])

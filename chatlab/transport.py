@@ -18,14 +18,14 @@ from engineio.packet import CLOSE, MESSAGE, PONG, UPGRADE
 from engineio.payload import Payload
 from socketio.packet import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, DISCONNECT, EVENT, Packet
 
+from chatlab.frames import WRITES, JoinedWrites
+
 SIO = web.AppKey("sio", socketio.AsyncServer)
 TRANSPORTS = web.AppKey("transports", set[asyncio.Transport])
 MOST_OUT = 15
 """Packets in one answer to a poll: a python-socketio client refuses more than 16."""
 MOST_IN = 50_000
 """Packets in one request: more chat messages than fit into the megabyte that a request may have."""
-MOST_JOINED = 1 << 16
-"""Bytes of frames that are joined into one write: as many as asyncio takes before it says wait."""
 ATTACHED = (BINARY_EVENT, BINARY_ACK)
 TO_SERVER = "".join(map(str, (CONNECT, DISCONNECT, EVENT, ACK, *ATTACHED)))
 """The types of packet that a client sends, each of which is one digit."""
@@ -157,10 +157,29 @@ class PollQueue(asyncio.Queue):
         super().__init__()
         self.stamps: dict[str, str | None] = {}
         """What marked the last request of each method: clients mark every one differently."""
+        self.writes: JoinedWrites | None = WRITES.get()
+        """The transport of the connection's WebSocket, if it has one."""
+        self._asked = asyncio.Event()
+
+    @property
+    def idle(self) -> bool:
+        """Whether all has been sent, and whoever sends waits for more."""
+        return self._asked.is_set() and self.empty()
+
+    async def rest(self) -> None:
+        """Wait until all has been taken; with a WebSocket, until it has been sent."""
+        await self.join()
+        if self.writes is not None:
+            await self._asked.wait()
 
     async def get(self) -> Any:
         self.taken = 0
-        return await super().get()
+        if self.empty():
+            self._asked.set()
+        try:
+            return await super().get()
+        finally:
+            self._asked.clear()
 
     def get_nowait(self) -> Any:
         if self.taken == MOST_OUT:
@@ -267,50 +286,14 @@ class _Complete:
         return self._body
 
 
-class JoinedWrites:
-    """A transport that joins what it is given in one turn of the loop into one write.
-
-    aiohttp gives it the frames of a WebSocket one by one, and each would cost a system call. Not
-    more than MOST_JOINED bytes are kept: the transport has to see them, to say when the other side
-    reads too slowly. Otherwise it is the transport that it was made of.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._kept: list[bytes] = []
-        self._size = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._kept:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._kept.append(data)
-        self._size += len(data)
-        if self._size > MOST_JOINED:
-            self._flush()
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def abort(self) -> None:
-        self._flush()
-        self._transport.abort()
-
-    def _flush(self) -> None:
-        if self._kept:
-            joined = b"".join(self._kept)
-            self._kept, self._size = [], 0
-            self._transport.write(joined)
-
-
 @web.middleware
 async def _joined(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Join the frames that are written to a WebSocket in one turn of the loop."""
     if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-        request.protocol.transport = JoinedWrites(request.transport)
+        request.protocol.transport = writes = JoinedWrites(request.transport)
+        WRITES.set(writes)  # for the connection that is about to be opened with this request
+        if socket := request.app[SIO].eio.sockets.get(request.query.get("sid")):
+            socket.queue.writes = writes
     return await handler(request)
 
 

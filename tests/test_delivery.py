@@ -10,7 +10,8 @@ from support import TOLD, Hold, serving, turns, tutorial, wired
 
 import chatlab.delivery
 from chatlab.client import ChatClient
-from chatlab.delivery import HIGH_SIZE, HIGH_WATER, NEWEST, PAGE, PAGE_SIZE
+from chatlab.delivery import HIGH_SIZE, HIGH_WATER, NEWEST, PAGE, PAGE_SIZE, Delivery
+from chatlab.frames import JoinedWrites
 from chatlab.log import MessageLog
 from chatlab.messages import CATCHING_UP, CAUGHT_UP
 from chatlab.recovery import Recovery
@@ -115,14 +116,14 @@ async def test_connection_made_between_commit_and_fan_out_gets_the_message_once(
     path, hold = tmp_path / "chat.db", Hold()
     await filled(path, 3)
     async with serving(path) as server, wired(server.url) as ann, wired(server.url) as bob:
-        commit = server.log._in_transaction
+        run = server.log._writer.run
 
-        async def held(batch):
-            committed = await commit(batch)
+        async def held(work):
+            committed = await run(work)
             await hold.here()
             return committed
 
-        server.log._in_transaction = held
+        server.log._writer.run = held
         await ann.connect()
         assert await ann.messages(3) == numbers(3)
         await ann.ws.send_str('42["chat message","4"]')
@@ -174,7 +175,7 @@ async def test_short_absence_reads_no_database(served):
 async def test_memory_holds_the_newest_messages_only(served):
     """Those before them are read from the table."""
     await asyncio.gather(*(served.log.append(str(n)) for n in range(1, NEWEST + 51)))
-    kept = [offset for offset, _ in delivery_of(served)._newest._packets]
+    kept = [offset for offset, _ in delivery_of(served)._newest._kept]
     assert kept == list(range(51, NEWEST + 51))
     async with wired(served.url) as bob:
         await bob.connect({"serverOffset": 49})
@@ -213,6 +214,7 @@ async def test_offset_ahead_of_the_log_starts_again(served):
 async def test_slow_reader_is_waited_for(served, monkeypatch, high_water, bound):
     """A connection's queue holds a page more than the high-water mark; without one, everything."""
     monkeypatch.setattr(chatlab.delivery, "HIGH_WATER", high_water)
+    monkeypatch.setattr(chatlab.delivery, "writable", lambda socket: None)
     most = 0
 
     class Watched(PollQueue):
@@ -229,6 +231,16 @@ async def test_slow_reader_is_waited_for(served, monkeypatch, high_water, bound)
     assert bound - PAGE <= most <= bound
 
 
+MOST_HELD = HIGH_SIZE + 2 * PAGE_SIZE
+"""Characters that wait for one reader: a page is under way, and one has been taken."""
+
+
+def held(socket):
+    """Return how much waits for a reader, in its queue and in what is written to its socket."""
+    waiting = sum(len(packet.data) for packet in socket.queue._queue if packet)
+    return waiting + socket.queue.writes.get_write_buffer_size()
+
+
 async def test_reader_that_stands_still_holds_up_nobody(tmp_path):
     """Bob's socket takes nothing more; Ann's messages reach Carol all the same, then Bob."""
     text = "x" * 5000
@@ -239,23 +251,24 @@ async def test_reader_that_stands_still_holds_up_nobody(tmp_path):
             for _ in range(30):
                 await asyncio.gather(*(server.log.append(text) for _ in range(100)))
             assert [offset for offset, _ in await carol.messages(3000)] == list(range(1, 3001))
-        [socket] = [s for s in server.sio.eio.sockets.values() if s.queue.qsize()]
+        socket = max(server.sio.eio.sockets.values(), key=held)
         assert socket.queue.qsize() <= HIGH_WATER + PAGE + MOST_OUT
+        assert held(socket) <= MOST_HELD
         assert [offset for offset, _ in await bob.messages(3000)] == list(range(1, 3001))
 
 
 async def test_long_catch_up_delays_a_live_message_by_a_page(tmp_path, monkeypatch):
     """Between a commit and the moment it is handed to Ann, Bob is handed one page at the most."""
     handed, committed = [], []
+    hand_over = Delivery._hand_over
 
-    class Watched(PollQueue):
-        def put_nowait(self, item):
-            super().put_nowait(item)
-            handed.append(str(item.data) if item else "")
+    def watched(delivery, socket, session, page):
+        handed.extend(data for _, data in page)
+        return hand_over(delivery, socket, session, page)
 
+    monkeypatch.setattr(Delivery, "_hand_over", watched)
     await filled(tmp_path / "chat.db", 100_000)
     async with serving(tmp_path / "chat.db") as server:
-        server.sio.eio.create_queue = Watched
         remember = server.log.on_commit
 
         def noted(batch):
@@ -344,24 +357,23 @@ async def test_log_that_cannot_be_read_ends_the_connection_plainly(tmp_path, err
 
 
 async def test_message_is_encoded_once_for_all(served, monkeypatch):
-    """Two connections are handed the very same packet."""
-    handed = []
+    """Two connections are handed the very same bytes."""
+    handed, write = [], JoinedWrites.write
 
-    class Watched(PollQueue):
-        def put_nowait(self, item):
-            super().put_nowait(item)
-            handed.append(item)
+    def watched(writes, data):
+        handed.append(data)
+        write(writes, data)
 
-    served.sio.eio.create_queue = Watched
+    monkeypatch.setattr(JoinedWrites, "write", watched)
     async with wired(served.url) as ann, wired(served.url) as bob:
         await ann.connect()
         await bob.connect()
         await served.log.append("one")
         await ann.messages(1)
         await bob.messages(1)
-    packets = [item for item in handed if item and '"one"' in str(item.data)]
-    assert len(packets) == 2
-    assert packets[0] is packets[1]
+    frames = [data for data in handed if b'"one"' in data]
+    assert len(frames) == 2
+    assert frames[0] is frames[1]
 
 
 @pytest.mark.parametrize("transports", [("websocket",), ("polling",)], ids="+".join)
@@ -546,16 +558,15 @@ async def test_queue_of_a_reader_who_stopped_is_bounded_in_characters(tmp_path):
         for _ in range(100):
             await asyncio.gather(*(server.log.append(text) for _ in range(10)))
             await turns()
-            waiting = [packet for packet in socket.queue._queue if packet]
-            longest = max(longest, sum(len(packet.data) for packet in waiting))
-        assert HIGH_SIZE / 2 < longest <= HIGH_SIZE + PAGE_SIZE
+            longest = max(longest, held(socket))
+        assert HIGH_SIZE / 2 < longest <= MOST_HELD
 
 
 async def test_newest_in_memory_are_bounded_in_characters(served, monkeypatch):
     """Fewer are kept when they are long, and nobody misses any."""
     monkeypatch.setattr(chatlab.delivery, "NEWEST_SIZE", 100_000)
     await asyncio.gather(*(served.log.append("x" * 10_000) for _ in range(30)))
-    kept = [offset for offset, _ in delivery_of(served)._newest._packets]
+    kept = [offset for offset, _ in delivery_of(served)._newest._kept]
     assert kept == list(range(22, 31))
     async with wired(served.url) as bob:
         await bob.connect()

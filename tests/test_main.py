@@ -10,12 +10,14 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
 import chatlab
+from chatlab.__main__ import _new_loop
 from chatlab.client import ChatClient
 
 PATIENCE = 20
@@ -240,3 +242,11 @@ async def test_program_recovers_and_keeps_as_many_messages_as_asked(tmp_path):
         await tab.reload()
         assert await tab.sees(2) == ["3", "4"]
         await tab.close()
+
+
+def test_program_uses_the_quicker_loop_where_it_is_installed(monkeypatch):
+    """And asyncio's own where it is not: the rest of this file has run on one of them."""
+    if find_spec("uvloop"):
+        assert _new_loop().__module__.startswith("uvloop")
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert _new_loop() is asyncio.new_event_loop

@@ -10,8 +10,9 @@ from aiohttp import web
 from support import Hold, serving, turns, untold, wired
 
 from chatlab.client import ChatClient
+from chatlab.frames import MOST_JOINED, JoinedWrites
 from chatlab.network import Link
-from chatlab.transport import MOST_JOINED, MOST_OUT, TRANSPORTS, JoinedWrites, PollQueue, attach
+from chatlab.transport import MOST_OUT, TRANSPORTS, PollQueue, attach
 
 
 async def opened(session, url):
