@@ -1,44 +1,71 @@
-// The messages that this tab has shown, kept so that a reload does not ask for all of them again.
+// What this tab shows, kept so that a reload does not ask for all of it again: the messages, where
+// some are missing, and the epoch of the server's log in which they are counted.
 
 import { Store, parsed } from "./store.js";
 
 // One item for each message, under its offset: [the offset of the message before it, its text]. So
 // a list with a hole is noticed, whatever made the hole, and a list with a hole is not used: the
 // page would ask for what is after the last message, and what is missing would never come.
+// Messages that are gone from the server make no hole: they have one item for all of them, under
+// the offset of the last, and that item has no text.
 export class Kept {
   constructor() {
     this.store = new Store("sessionStorage", "message");
     this.whole = true; // whether everything that was shown is kept
-    this.last = 0; // the offset of the last message that is kept
+    this.last = 0; // the offset of the last message that is kept, or known to be gone
+    this.epoch = undefined; // known only if the server has told it
   }
 
-  // The kept list, as pairs of an offset and a text. If it is not whole, there is none.
+  // The kept list: `{ before, offset, text }` for each message, and the same without a text where
+  // all after `before` and up to `offset` are gone. If it is not whole, there is none.
   load() {
+    const { epoch, ...items } = Object.fromEntries(this.store.entries());
+    const stored = Object.entries(items).map(([name, value]) => [Number(name), parsed(value)]);
     const list = [];
-    const stored = this.store.entries().map(([name, value]) => [Number(name), parsed(value)]);
     for (const [offset, item] of stored.sort(([one], [other]) => one - other)) {
       const follows = Number.isInteger(offset) && Array.isArray(item) && item[0] === this.last;
       if (!follows) {
         this.forget();
         return [];
       }
-      list.push([offset, String(item[1])]);
+      list.push({ before: item[0], offset, text: item.length > 1 ? String(item[1]) : undefined });
       this.last = offset;
     }
+    this.epoch = epoch;
     return list;
   }
 
   add(offset, text) {
-    if (!this.whole) return;
-    this.whole = this.store.set(offset, JSON.stringify([this.last, text]));
-    if (this.whole) this.last = offset;
-    else this.store.clear(); // half a list is worth nothing
+    this.#addItem(offset, [this.last, text]);
+  }
+
+  addGap(offset) {
+    this.#addItem(offset, [this.last]);
+  }
+
+  // From now on, the server counts in this epoch; what is kept already is in its log too.
+  enter(epoch) {
+    this.epoch = epoch;
+    if (epoch === undefined) this.store.remove("epoch");
+    else this.#set("epoch", epoch);
   }
 
   // Begin anew, with nothing.
   forget() {
     this.store.clear();
     this.last = 0;
+    this.epoch = undefined;
     this.whole = true;
+  }
+
+  #addItem(offset, item) {
+    this.#set(offset, JSON.stringify(item));
+    if (this.whole) this.last = offset;
+  }
+
+  #set(name, value) {
+    if (!this.whole) return;
+    this.whole = this.store.set(name, value);
+    if (!this.whole) this.store.clear(); // half a list is worth nothing
   }
 }

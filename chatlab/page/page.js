@@ -1,6 +1,6 @@
 // The chat page. It keeps the offset of the last message that it has shown, and says it whenever
-// it connects; the server answers with the messages after it. What is written here goes into the
-// outbox, and from there to the server.
+// it connects, with the epoch in which it is counted; the server answers with the messages after
+// it. What is written here goes into the outbox, and from there to the server.
 
 import { Kept } from "./kept.js";
 import { showLetters } from "./letters.js";
@@ -10,8 +10,10 @@ const CDN = "https://cdn.socket.io/4.8.4/socket.io.min.js";
 const INTEGRITY = "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1";
 
 const element = (id) => document.getElementById(id);
-const [state, offset, line, reload, messages, form, problem, notice, text] =
-  ["state", "offset", "line", "reload", "messages", "form", "problem", "notice", "text"].map(element);
+const [state, offset, line, reload, messages] =
+  ["state", "offset", "line", "reload", "messages"].map(element);
+const [form, problem, anew, notice, text] =
+  ["form", "problem", "anew", "notice", "text"].map(element);
 
 function loadScript(src, attributes = {}) {
   return new Promise((resolve, reject) => {
@@ -50,10 +52,19 @@ function itemOf(content, position) {
   return item;
 }
 
+// What stands in the place of messages that are gone. It is no message, and has no offset.
+function gapOf(first, last) {
+  const item = document.createElement("li");
+  const which = first === last ? `Message ${first} is` : `Messages ${first} to ${last} are`;
+  item.textContent = `${which} gone from the server.`;
+  item.className = "gap";
+  return item;
+}
+
 // What is shown, and up to where. A server that numbers its messages sends a number as `position`;
 // those of the first chapters send none, and what they send is shown and not kept.
 const kept = new Kept();
-let reached = 0; // the offset of the last message
+let reached = 0; // the offset of the last message that is shown, or known to be gone
 
 function reach(position) {
   reached = position;
@@ -61,9 +72,11 @@ function reach(position) {
 }
 
 function showKept() {
-  const list = kept.load();
-  messages.append(...list.map(([position, content]) => itemOf(content, position)));
-  if (list.length) reach(kept.last);
+  for (const { before, offset: position, text: content } of kept.load()) {
+    const gone = content === undefined;
+    messages.append(gone ? gapOf(before + 1, position) : itemOf(content, position));
+    reach(position);
+  }
   follow();
 }
 
@@ -76,10 +89,38 @@ function show(content, position) {
   showNotice();
 }
 
+function showGap(position) {
+  messages.append(gapOf(reached + 1, position));
+  follow();
+  reach(position);
+  kept.addGap(position);
+}
+
+// Forget the list. What waits in the outbox is another matter: it is in no log yet.
 function forget() {
   messages.replaceChildren();
   kept.forget();
   reach(0);
+}
+
+// The server tells how its log fits what we have: after which offset it goes on, and whether it can
+// go on at all, or our offset means nothing there ("reset").
+function goOn({ epoch, after, outcome }) {
+  if (outcome === "reset") {
+    forget();
+    anew.textContent = "The server has another history: the page began anew.";
+  }
+  if (after > reached) showGap(after);
+  kept.enter(epoch);
+  showNotice();
+}
+
+// The servers of the chapters tell nothing, but their first message may. If it is not after the
+// offset that we asked from, that offset means nothing to this server: it has another log, or sends
+// all of it to everybody. (If another log is longer than what we have, nobody notices.)
+function guess(position, asked) {
+  if (position <= asked) forget();
+  kept.enter(undefined); // nobody knows the epoch of what comes now
 }
 
 let socket; // there is none until the client has loaded
@@ -111,22 +152,24 @@ function showNotice() {
 
 function start() {
   let asked; // the offset that was sent with this connection
-  let first; // whether its first message is still to come
+  let told; // whether we know how the server's log fits it
   socket = io({
     path: new URL("socket.io", document.baseURI).pathname, // also right behind a proxy
     auth: (send) => {
-      [asked, first] = [reached, true];
-      send({ serverOffset: asked });
+      [asked, told] = [reached, false];
+      send({ serverOffset: asked, epoch: kept.epoch }); // an unknown epoch is not sent
     },
   });
   let held = false; // whether the line is down because somebody pressed the button
 
+  socket.on("catching up", (place) => {
+    told = true;
+    goOn(place);
+  });
   socket.on("chat message", (content, position) => {
-    // A server sends only what is after the offset it was given. If it sends something that is not,
-    // our offset means nothing to it: it has another log, and what is shown here is not in it.
-    if (Number.isInteger(position)) {
-      if (first && position <= asked) forget();
-      first = false;
+    if (Number.isInteger(position) && !told) {
+      told = true;
+      guess(position, asked);
     }
     show(content, position);
   });

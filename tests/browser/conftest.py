@@ -1,11 +1,13 @@
 """A real browser for the tests in this folder, and the real server, as a process of its own."""
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from playwright.sync_api import expect, sync_playwright
 from support import CHROMIUM_ARGUMENTS, chromium, missing
 from tabs import Tab
 
-from chatlab.server import BROWSER_CLIENT
+from chatlab.background import BackgroundServer
+from chatlab.server import BROWSER_CLIENT, create_app
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 JUPYTERLAB = [
@@ -88,14 +91,40 @@ def context(browser):
 
 
 @pytest.fixture
-def server(browser, tmp_path):
+def db(tmp_path):
+    """The file of the server's database."""
+    return tmp_path / "chat.db"
+
+
+@pytest.fixture
+def options():
+    """More options for the finished server. A test that wants some is parametrized with them."""
+    return ()
+
+
+@pytest.fixture
+def server(browser, tmp_path, db, options):
     """The finished server, `python -m chatlab`, which says where it is and nothing else."""
     if not BROWSER_CLIENT.exists():
         missing("the Socket.IO browser client is not installed: npm was missing at the set-up")
-    server = Process(tmp_path / "said.txt", "chatlab", "--db", tmp_path / "chat.db").start()
+    server = Process(tmp_path / "said.txt", "chatlab", "--db", db, *options).start()
     yield server
     server.stop()
     assert server.said.read_text() == f"The chat is on {server.url} (Ctrl-C stops it)\n"
+
+
+@pytest.fixture
+def start(browser, db):
+    """A function that starts a server of other handlers, as a chapter does, and returns it."""
+    with contextlib.ExitStack() as stack:
+
+        def start(handlers):
+            build = partial(create_app, handlers, db=db)
+            server = stack.enter_context(BackgroundServer(build, name="learner"))
+            stack.callback(server.check)
+            return server
+
+        yield start
 
 
 @pytest.fixture

@@ -1,7 +1,13 @@
 """The chat page as its reader finds it."""
 
+import contextlib
+import json
+import sqlite3
+
 from playwright.sync_api import expect
 from support import rewritten
+
+from chatlab.log import SCHEMA
 
 
 def rewrite(page, script, old, new):
@@ -10,6 +16,32 @@ def rewrite(page, script, old, new):
     page.route(
         f"**/page/{script}", lambda route: route.fulfill(body=body, content_type="text/javascript")
     )
+
+
+def address(server):
+    """Return the address of a background server, by the name that the browser may look up."""
+    return f"http://localhost:{server.port}/"
+
+
+def asked_from(page, action):
+    """Do something that makes a page connect; return what its CONNECT says."""
+
+    def connects(request):
+        return request.method == "POST" and (request.post_data or "").startswith("40")
+
+    with page.expect_request(connects) as connect:
+        action()
+    return json.loads(connect.value.post_data.removeprefix("40"))
+
+
+def replace_database(db, *texts, gone=0):
+    """Put other messages in the place of a stopped server's database; the first ones are gone."""
+    for file in db.parent.glob(f"{db.name}*"):
+        file.unlink()
+    with contextlib.closing(sqlite3.connect(db)) as other, other:
+        other.execute(SCHEMA)
+        other.executemany("INSERT INTO messages (content) VALUES (?)", [(text,) for text in texts])
+        other.execute("DELETE FROM messages WHERE id <= ?", (gone,))
 
 
 class Tab:

@@ -2,17 +2,13 @@
 
 import contextlib
 import sqlite3
-from functools import partial
 
 import pytest
 from playwright.sync_api import expect
 from support import WITHOUT_KEY, stored, tutorial
-from tabs import Tab, rewrite
+from tabs import Tab, address, asked_from, rewrite
 
-from chatlab.background import BackgroundServer
-from chatlab.log import SCHEMA
 from chatlab.messages import CHAT_MESSAGE
-from chatlab.server import create_app
 
 TEXTS = ["one", "two", "three", "four"]
 # What the page's WebSocket does to an acknowledgement, while a test wants it: it closes instead of
@@ -59,12 +55,6 @@ NOT_KEPT = "The list is not kept: a reload asks for all messages again."
 
 
 @pytest.fixture
-def db(tmp_path):
-    """The file of the server's database."""
-    return tmp_path / "chat.db"
-
-
-@pytest.fixture
 def open_lossy_tab(context, open_tab):
     """A function that opens a tab of which a test can lose acknowledgements."""
     context.add_init_script(LOSE)
@@ -88,17 +78,6 @@ def write_offline(tab, *texts):
 
 def lose(tab, fate):
     tab.page.evaluate("fate => { window.acknowledgements = fate; }", fate)
-
-
-def asked_from(page, action):
-    """Do something that makes a page connect; return what its CONNECT says."""
-
-    def connects(request):
-        return request.method == "POST" and (request.post_data or "").startswith("40")
-
-    with page.expect_request(connects) as connect:
-        action()
-    return connect.value.post_data.removeprefix("40")
 
 
 def refuse(tab, text):
@@ -402,7 +381,7 @@ def test_denied_storage_is_said_and_all_works(context, open_tab, db):
     tab.shows(*TEXTS)
     tab.holds()
     expect(tab.page.get_by_text(NOT_KEPT)).to_be_visible()
-    assert asked_from(tab.page, lambda: tab.press("Reload")) == '{"serverOffset":0}'
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0}
     tab.shows(*TEXTS)
     assert stored(db) == TEXTS
 
@@ -465,29 +444,15 @@ def echo(sio, log):
         await sio.emit(CHAT_MESSAGE, text)
 
 
-@pytest.fixture
-def start(browser, tmp_path):
-    """A function that starts a server of other handlers, and returns its address."""
-    with contextlib.ExitStack() as stack:
-
-        def start(handlers):
-            build = partial(create_app, handlers, db=tmp_path / "chat.db")
-            server = stack.enter_context(BackgroundServer(build, name="learner"))
-            stack.callback(server.check)
-            return f"http://localhost:{server.port}/"
-
-        yield start
-
-
 def test_message_without_an_offset_is_shown_and_not_kept(context, start):
     """An echo that acknowledges nothing has taken the message; after a reload nothing is left."""
     tab = Tab(context.new_page())
-    tab.page.goto(start(echo))
+    tab.page.goto(address(start(echo)))
     for text in TEXTS:
         tab.send(text)
     tab.shows(*TEXTS)
     tab.holds()
-    assert asked_from(tab.page, lambda: tab.press("Reload")) == '{"serverOffset":0}'
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0}
     tab.says("connected")
     tab.shows()
     tab.send("again")
@@ -497,7 +462,7 @@ def test_message_without_an_offset_is_shown_and_not_kept(context, start):
 def test_page_works_with_the_server_of_the_tutorial(context, start, db):
     """Its handler takes a text and nothing else."""
     tab = Tab(context.new_page())
-    tab.page.goto(start(tutorial))
+    tab.page.goto(address(start(tutorial)))
     tab.says("connected")
     write_offline(tab, *TEXTS)
     tab.press("Reload")
@@ -519,10 +484,10 @@ def test_reload_asks_only_for_what_is_new(open_tab):
     for text in TEXTS[2:]:
         ann.send(text)
     ann.shows(*TEXTS)
-    assert asked_from(bob.page, lambda: bob.press("Reload")) == '{"serverOffset":2}'
+    assert asked_from(bob.page, lambda: bob.press("Reload"))["serverOffset"] == 2
     bob.shows(*TEXTS)
     expect(bob.page.get_by_text("offset 4")).to_be_visible()
-    assert asked_from(bob.page, lambda: bob.press("Reload")) == '{"serverOffset":4}'
+    assert asked_from(bob.page, lambda: bob.press("Reload"))["serverOffset"] == 4
     bob.shows(*TEXTS)
 
 
@@ -532,7 +497,7 @@ def test_another_tab_has_seen_nothing_yet(open_tab):
     ann.send("one")
     ann.shows("one")
     page = ann.page.context.new_page()
-    assert asked_from(page, lambda: page.goto(ann.page.url)) == '{"serverOffset":0}'
+    assert asked_from(page, lambda: page.goto(ann.page.url)) == {"serverOffset": 0}
     Tab(page).shows("one")
 
 
@@ -549,7 +514,7 @@ def test_list_that_is_not_kept_whole_is_not_kept(context, open_tab):
     tab.page.evaluate("window.full = false")
     tab.send("three")
     tab.shows("one", "two", "three")
-    assert asked_from(tab.page, lambda: tab.press("Reload")) == '{"serverOffset":0}'
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0}
     tab.shows("one", "two", "three")
 
 
@@ -560,28 +525,5 @@ def test_list_with_a_hole_is_not_used(open_tab):
         tab.send(text)
     tab.shows(*TEXTS)
     tab.page.evaluate("sessionStorage.removeItem('chatlab.message./.2')")
-    assert asked_from(tab.page, lambda: tab.press("Reload")) == '{"serverOffset":0}'
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0}
     tab.shows(*TEXTS)
-
-
-def test_shorter_log_takes_the_place_of_the_list(open_tab, server, db):
-    """The server comes back with another database: what is shown is that one and nothing else."""
-    tab = open_tab()
-    for text in TEXTS:
-        tab.send(text)
-    tab.shows(*TEXTS)
-    tab.holds()
-    server.kill()
-    tab.says("connecting …")
-    for file in db.parent.glob("chat.db*"):
-        file.unlink()
-    with contextlib.closing(sqlite3.connect(db)) as other, other:
-        other.execute(SCHEMA)
-        other.executemany("INSERT INTO messages (content) VALUES (?)", [("new 1",), ("new 2",)])
-    server.start()
-    tab.shows("new 1", "new 2")
-    expect(tab.page.get_by_text("offset 2")).to_be_visible()
-    assert asked_from(tab.page, lambda: tab.press("Reload")) == '{"serverOffset":2}'
-    tab.shows("new 1", "new 2")
-    tab.send("new 3")
-    tab.shows("new 1", "new 2", "new 3")
