@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+from tabs import replace_database
 
 PAGE = Path(__file__).with_name("tutorial.html")
 WAYS_TO_LEAVE = {
@@ -104,3 +105,40 @@ def test_reloaded_tab_shows_everything_once(open_tab):
     tab.shows(*"123")
     tab.page.reload()
     tab.shows(*"123")
+
+
+@pytest.mark.parametrize("options", [("--keep", "3")])
+def test_page_gets_what_is_left_of_a_log_that_forgets(open_tab):
+    """What it is told of the gap does not disturb it: it shows the messages that there are."""
+    ann, bob = open_tab(), open_tab()
+    for text in "12":
+        ann.send(text)
+    bob.shows(*"12")
+    bob.run("socket.io.reconnection(false); socket.disconnect()")
+    for number in range(3, 9):
+        ann.send(str(number))
+        ann.until(f"socket.auth.serverOffset === {number}")
+    bob.run("socket.io.reconnection(true); socket.connect()")
+    bob.shows(*"12678")
+    ann.send("9")
+    bob.shows(*"126789")
+    ann.shows(*"123456789")
+    bob.page.reload()
+    bob.shows(*"789")
+
+
+def test_page_gets_everything_from_a_shorter_log(open_tab, server, db):
+    """It does not know that it should begin anew; it shows the other log after what it has."""
+    tab = open_tab()
+    for number in range(1, 4):
+        tab.send(f"old {number}")
+        tab.until(f"socket.auth.serverOffset === {number}")
+    server.kill()
+    tab.until("!socket.connected")
+    replace_database(db, "new 1", "new 2")
+    server.start()
+    tab.until("socket.connected")
+    tab.shows("old 1", "old 2", "old 3", "new 1", "new 2")
+    tab.send("new 3")
+    tab.shows("old 1", "old 2", "old 3", "new 1", "new 2", "new 3")
+    tab.until("socket.auth.serverOffset === 3")
