@@ -55,6 +55,8 @@ class ChatClient:
             record=lambda kind, *message: record(kind, name, *message),
             changed=self._changed.set,
         )
+        self._told = False
+        """Whether the server has said where it goes on, on this connection."""
         self.heard: dict[str, Any] = {}
         """What came last with each event that is no chat message, by the name of the event."""
         self._forget()
@@ -235,6 +237,8 @@ class ChatClient:
 
     def _received(self, sio: Line, text: str, offset: int | None = None, *more: Any) -> None:
         if sio is self._sio:  # and not a late packet of a connection that was given up
+            if not self._told:  # a server that knows no epochs goes on: they mean nothing now
+                self.epoch = None
             self.show(Message(offset, text))
             self._note(*more)
 
@@ -242,6 +246,7 @@ class ChatClient:
         """Hear where the server goes on, before it does."""
         if sio is not self._sio:
             return
+        self._told = True
         if place["outcome"] != "continued":
             self._record(place["outcome"], self.name, None, place["after"])
         if place["outcome"] == "reset":
@@ -319,6 +324,7 @@ class ChatClient:
 
         with self._awaited(heard=not self.returning) as accepted:
             self.heard.pop(CAUGHT_UP, None)
+            self._told = False
             self._sio = sio = Line(accepted, self._lost)
             self._listen(sio)
             sio.open(self.url, auth, self.transports)

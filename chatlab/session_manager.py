@@ -231,6 +231,7 @@ class Manager(socketio.AsyncManager):
     def put_away(self, session: Session) -> None:
         """Begin to wait for a client; for those who are gone longest, if there are too many."""
         session.live, session.left, session.left_at = False, self.clock(), self.events.last
+        session.task = None  # it holds everything that its connection was
         self.away[session.sid] = session
         if len(self.away) > MOST_AWAY:
             self.drop(next(iter(self.away.values())))

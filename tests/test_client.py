@@ -18,7 +18,7 @@ from chatlab.history import History
 from chatlab.messages import CHAT_MESSAGE, Message, Refused
 from chatlab.network import Link
 from chatlab.recovery import Recovery, recovered
-from chatlab.server import create_app
+from chatlab.server import chat, create_app
 
 PATIENCE = 20
 EVERY_TRANSPORT = [("websocket",), ("polling",), ("polling", "websocket")]
@@ -621,3 +621,22 @@ async def test_tab_is_told_of_a_gap_and_goes_on(tmp_path):
         await ann.close()
     [gap] = [event for event in history if event.kind == "gap"]
     assert gap.offset == 3
+
+
+async def test_tab_forgets_the_epoch_where_a_server_tells_none(tmp_path):
+    """Else the next server that tells one would take it for a tab that is ahead of its epoch."""
+    db = tmp_path / "chat.db"
+    for number, handlers in enumerate((chat, tutorial_again, chat), 1):
+        async with serving(db, handlers) as served:
+            if number == 1:
+                ann = await ChatClient(served.url, "ann").open()
+            ann.url = served.url
+            await ann.reconnect()
+            offset = await served.log.append(str(number))
+            if handlers is tutorial_again:
+                await served.sio.emit(CHAT_MESSAGE, (str(number), offset))
+            assert await ann.sees(number) == [str(n) for n in range(1, number + 1)]
+            assert (ann.epoch is None) is (handlers is tutorial_again)
+            await ann.drop()
+    assert ann.outcome["outcome"] == "continued"
+    await ann.close()

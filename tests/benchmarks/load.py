@@ -24,7 +24,8 @@ EVENT, ACK = b'42["chat message",', b"43%d[" % ACK_ID
 """How an event and an acknowledgement begin: equally long, so that one tail serves both."""
 TAIL = len(EVENT) - 1
 """Bytes of what was read that are read again, since a beginning may come in two pieces."""
-ROW = re.compile(EVENT.replace(b"[", rb"\[") + rb'"[^"]*",(\d+)\]')
+ROW = re.compile(EVENT.replace(b"[", rb"\[") + rb'"[^"]*",(\d+)(?:,"[0-9.]+")?\]')
+"""A whole event, and its offset. A server with recovery puts the position behind that."""
 GREETING, ACCEPTED, PING = b'0{"sid"', b'40{"sid"', b"\x81\x012"
 CHUNK = 1 << 18
 """Bytes that are read from a socket at a time."""
@@ -127,9 +128,9 @@ class Crowd:
             self.drop(client)
         self._ready.close()
 
-    def open(self, count, offset=0, goal=0, keep=False):
+    def open(self, count, offset=0, goal=0, keep=False, kind=None):
         """Let clients connect, all at once; return them. Each waits for `goal` events."""
-        new = [Client(self, offset, goal, keep) for _ in range(count)]
+        new = [(kind or Client)(self, offset, goal, keep) for _ in range(count)]
         for client in new:
             client.socket.connect_ex(("127.0.0.1", self.port))
             self._ready.register(client.socket, selectors.EVENT_WRITE, client)
@@ -152,12 +153,12 @@ class Crowd:
         """Read until everybody has what it waits for."""
         self.until(lambda: not self.waiting)
 
-    def until(self, done, pause=1.0):
+    def until(self, done, pause=1.0, patience=PATIENCE):
         """Read until it is done; ask that every `pause` seconds at least. Raises TimeoutError."""
-        given_up = time.perf_counter() + PATIENCE
+        given_up = time.perf_counter() + patience
         while not done():
             if time.perf_counter() > given_up:
-                raise TimeoutError(f"{len(self.waiting)} clients wait after {PATIENCE:.0f} s")
+                raise TimeoutError(f"{len(self.waiting)} clients wait after {patience:.0f} s")
             for key, writable in self._ready.select(pause):
                 if writable == selectors.EVENT_WRITE:
                     key.data.greet()
