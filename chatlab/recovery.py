@@ -73,7 +73,7 @@ class Recovery:
 
     async def close(self) -> None:
         """Store what still waits to be stored, and close the store."""
-        await self.manager.store.close()
+        await self.manager.close()
 
     async def forget(self, sid: str) -> None:
         """Let a client come back as a new one, whether it is here or away: after a logout, say."""

@@ -67,6 +67,12 @@ class Manager(socketio.AsyncManager):
             self.sessions[session.pid] = session
             self.put_away(session)
 
+    async def close(self) -> None:
+        """Store what still waits to be stored, and close the store."""
+        if self.timer is not None:
+            self.timer.cancel()
+        await self.store.close()
+
     # Who is here
 
     async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
@@ -312,11 +318,15 @@ class Manager(socketio.AsyncManager):
         await asyncio.gather(*(self.keep_up(session.sid) for session in inside))
 
     async def save_session(
-        self, save: Callable[..., Awaitable[None]], sid: str, session: Any, **options: Any
+        self,
+        save: Callable[..., Awaitable[None]],
+        sid: str,
+        session: Any,
+        namespace: str | None = None,
     ) -> None:
         """Keep what an application has to remember of a client, and store it."""
         saved = self.store.sayable(session)
-        await save(sid, session, **options)
+        await save(sid, session, namespace)
         if sid in self.here:
             self.here[sid].saved = saved
             await self.keep_up(sid)

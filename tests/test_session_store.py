@@ -70,7 +70,7 @@ async def test_session_outlives_the_server(db):
     async with life(db) as served, here(served) as (wire, first):
         sid = first["sid"]
         await served.sio.enter_room(sid, "kitchen")
-        await served.sio.save_session(sid, {"name": "Ada", "tags": [1, None]})
+        await served.sio.save_session(sid, {"name": "Ada", "tags": [1, None]}, "/")
         await served.sio.emit("tick", 0)
         _, offset = await value(wire)
         await served.sio.emit("tick", 1, room="kitchen")
