@@ -1,6 +1,7 @@
 """chatlab: how a chat client that was away gets exactly the messages it missed."""
 
 from chatlab.background import BackgroundServer
+from chatlab.bars import Bars
 from chatlab.checker import Verdict, check
 from chatlab.client import ChatClient
 from chatlab.delivery import Delivery
@@ -19,6 +20,7 @@ from chatlab.session_store import SessionStore
 __all__ = [
     "CHAT_MESSAGE",
     "BackgroundServer",
+    "Bars",
     "ChatClient",
     "Delivery",
     "Diagram",

@@ -6,13 +6,14 @@ from pathlib import Path
 import chatlab
 
 MODULES = {path.stem: path.read_text() for path in Path(chatlab.__file__).parent.glob("*.py")}
-PURE = {"messages", "history", "steps", "diagram", "checker", "game", "outbox"}
+PURE = {"messages", "history", "steps", "diagram", "bars", "checker", "game", "outbox"}
 IO = {"aiohttp", "aiosqlite", "asyncio", "socket", "socketio", "sqlite3", "subprocess", "threading"}
 MAY_IMPORT = {
     "messages": set(),
     "history": set(),
     "steps": {"history"},
     "diagram": {"history", "steps"},
+    "bars": set(),
     "checker": {"history", "messages"},
     "game": {"checker", "history", "messages"},
     "network": {"background"},
