@@ -145,7 +145,7 @@ def _in_words(how: str, arrivals: list[Arrival]) -> str:
 def _facts(lane: str, steps: list[Step]) -> Iterator[str]:
     """Say how often a lane was down, what went wrong in it, and what was healed."""
     kinds = [event.kind for step in steps for event in step.actions if event.who == lane]
-    for kind in ("drop", "reload", "stop", "kill"):
+    for kind in ("drop", "reload", "reset", "gap", "stop", "kill"):
         if count := kinds.count(kind):
             yield f"{DOES[kind]} {'once' if count == 1 else f'{count} times'}"
     for step in steps:

@@ -148,9 +148,9 @@ def _place_arrivals(
                 Arrival(who, event.text, event.offset, how)
             )
             page.append((source, event))
-        elif event.kind in ("join", "reconnect", "reload", "reset"):
+        elif event.kind in ("join", "reconnect", "reload", "reset", "gap"):
             here = max(here or 0, of_event[place])
-            page = page if event.kind == "reconnect" else []
+            page = page if event.kind in ("reconnect", "gap") else []
         elif event.kind == "close":
             here = None
     for number in present - set(sources.values()):

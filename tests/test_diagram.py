@@ -97,6 +97,21 @@ def test_message_that_comes_after_a_reconnection_is_drawn_as_catch_up():
     assert 'bob catches up on 2 "are you there?"' in alt(diagram)
 
 
+@pytest.mark.parametrize(("told", "words"), [("gap", "is told of a gap"), ("reset", "begins anew")])
+def test_message_that_follows_on_what_a_tab_is_told_is_drawn_after_it(told, words):
+    """First the server says how what it has fits the tab, and then it sends that."""
+    away = [*AWAY, *sent("ann", 3, "hello?", "ann"), "reconnect bob"]
+    diagram = Diagram(history(*away, f"{told} bob 2 -", "show bob 3 hello?"))
+    rows = [row.split("  ")[-1] for row in str(diagram).splitlines()]
+    assert rows[5:] == [
+        "(lost)",
+        "offset 3",
+        "reconnects",
+        f"{words}; catch-up: 3",
+    ]
+    assert f'bob {words} once; bob catches up on 3 "hello?"' in alt(diagram)
+
+
 def test_message_shown_again_after_a_reload_is_catch_up_and_no_duplicate():
     """A page that was loaded anew shows nothing, so nothing can be there twice."""
     diagram = Diagram(history(*JOINED, "reload bob", "show bob 1 hello"))
