@@ -7,7 +7,7 @@ The promise it holds a history to: on each page, from the moment it was loaded, 
 the order of their offsets, each once, with no gap; and a page that is connected when the history
 ends has them all. A page that was away at the end may have stopped early. What is gone from the log
 nobody can get any more: a page that is told so does without it, and one that is told that it counts
-in another log begins anew.
+in another log begins anew, and is not measured by this one.
 """
 
 from __future__ import annotations
@@ -96,6 +96,8 @@ class _Page:
     shows: list[Event]
     complete: bool
     """Whether it is connected when the history ends, so that nothing may be missing."""
+    elsewhere: bool = False
+    """Whether it turned out that it counted in another log."""
     gone: list[range] = field(default_factory=list)
     """The offsets that it was told not to wait for."""
 
@@ -147,14 +149,15 @@ class _Facts:
     """What a history says, sorted by what the checks ask for."""
 
     def __init__(self, history: History, stored: list[Message] | None, trimmed: int) -> None:
-        self.stored, self.trimmed = stored, trimmed
+        self.history, self.stored, self.trimmed = history, stored, trimmed
         self.pages = list(_pages(history))
         self.sent: dict[str, list[Event]] = {}
         self.acknowledged: list[Event] = []
         self.unacknowledged: list[Message] = []
         self.refused: Counter[str] = Counter()
         self._answers(history)
-        self.seen = dict.fromkeys(_message(show) for page in self.pages for show in page.shows)
+        here = [page for page in self.pages if not page.elsewhere]
+        self.seen = dict.fromkeys(_message(show) for page in here for show in page.shows)
         self.known = self._known()
 
     def _answers(self, history: History) -> None:
@@ -207,8 +210,10 @@ class _Facts:
         """Find messages of one sender that the log holds in another order than they were sent."""
         offsets = {(event.who, event.text): event for event in self.acknowledged}
         newest: dict[str, Event] = {}
-        for event in (event for sends in self.sent.values() for event in sends):
-            mine = offsets.get((event.who, event.text))
+        for event in self.history:
+            if event.kind == "reset":
+                newest.pop(event.who, None)
+            mine = offsets.get((event.who, event.text)) if event.kind == "send" else None
             if mine is None or mine.offset is None or len(self.sent[event.text]) > 1:
                 continue
             last = newest.setdefault(event.who, mine)
@@ -235,6 +240,7 @@ def _pages(history: History) -> Iterator[_Page]:
         if event.kind in ("join", "reload", "reset"):
             if event.who in pages:  # thrown away: nobody can expect anything of it any more
                 pages[event.who].complete = False
+                pages[event.who].elsewhere = event.kind == "reset"
                 yield pages[event.who]
             pages[event.who] = _Page(event.who, event, [], complete=True)
             pages[event.who].do_without(event.offset or 0)
@@ -259,7 +265,7 @@ def _faults_of(page: _Page, facts: _Facts) -> Iterator[Fault]:
     for show in page.shows:
         message = _message(show)
         texts[show.text] += 1
-        if show.text not in facts.sent or not facts.exists(message):
+        if show.text not in facts.sent or not (page.elsewhere or facts.exists(message)):
             yield Fault("phantom", page.who, message, (show,))
         elif show.offset is not None and message in first:
             yield Fault("duplicated", page.who, message, (first[message], show))
@@ -276,7 +282,7 @@ def _faults_of(page: _Page, facts: _Facts) -> Iterator[Fault]:
 
 def _lost(page: _Page, shown: dict[Message, Event], facts: _Facts) -> Iterator[Fault]:
     reached = max((message.offset or 0 for message in shown), default=0)
-    for message in facts.known:
+    for message in facts.known if not page.elsewhere else ():
         due = page.complete or (message.offset or reached) < reached
         due = due and not any(message.offset in gone for gone in page.gone)
         if due and message not in shown:

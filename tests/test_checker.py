@@ -391,3 +391,22 @@ def test_trimmed_log_is_not_asked_for_what_is_gone():
     assert faults(check(history(*TALK), [], trimmed=1))[0] == ("missing", "ann", "two")
     later = history(*TALK, "join carol", "gap carol 1", "show carol 2 two")
     assert check(later, left, trimmed=1).valid
+
+
+def test_page_of_another_log_is_not_measured_by_this_one():
+    """A copy was put back: what it lacks is missing, and that is all there is to say."""
+    before = [*TALK, *said(3, "three", "ann", "bob")]
+    after = ["reset ann 0", "reset bob 0", *(f"show {tab} 1 one" for tab in ("ann", "bob"))]
+    again = said(2, "other", "ann", "bob")
+    left = [Message(1, "one"), Message(2, "other")]
+    assert faults(check(history(*before, *after, *again), left)) == [
+        ("missing", "ann", "two"), ("missing", "ann", "three"),
+    ]  # fmt: skip
+    untold = faults(check(history(*before, *again), left))
+    assert {kind for kind, *_ in untold} == {"missing", "phantom", "reordered"}
+
+
+def test_fault_on_a_page_of_another_log_is_still_a_fault():
+    """Whatever it counted in, it had to be in order."""
+    wrong = history(*TALK, "show bob 1 one", "reset bob 0", "show bob 1 one", "show bob 2 two")
+    assert faults(check(wrong)) == [("duplicated", "bob", "one")]
