@@ -660,6 +660,7 @@ async def test_contract_of_the_manager(server):
     manager = socketio.AsyncManager()
     names = "initialize pre_connect connect pre_disconnect disconnect emit basic_enter_room"
     names += " basic_leave_room basic_disconnect get_participants sid_from_eio_sid"
+    names += " enter_room leave_room close_room"
     for name in names.split():
         assert callable(getattr(manager, name)), name
         assert hasattr(Manager, name)
@@ -706,3 +707,4 @@ async def test_contract_of_engineio(server):
         assert socket.queue.empty()
         assert "HTTP_USER_AGENT" in server.sio.environ[eio_sid]
         assert "disconnect" in eio.handlers
+        assert "QUERY_STRING" in server.sio.environ[eio_sid]

@@ -10,7 +10,6 @@ from aiohttp import web
 from support import Hold, serving, turns, untold, wired
 
 from chatlab.client import ChatClient
-from chatlab.frames import MOST_JOINED, JoinedWrites
 from chatlab.network import Link
 from chatlab.transport import MOST_OUT, TRANSPORTS, PollQueue, attach
 
@@ -142,54 +141,6 @@ async def test_queue_is_a_queue():
                 break
     assert out == list(range(40))
     assert polls == 3
-
-
-class Written:
-    """A transport that notes what is done with it."""
-
-    def __init__(self):
-        self.done = []
-
-    def write(self, data):
-        self.done.append(data)
-
-    def close(self):
-        self.done.append("close")
-
-    def abort(self):
-        self.done.append("abort")
-
-
-async def test_frames_of_one_turn_are_one_write():
-    """They are written when the turn is over, in order, and those of the next turn apart."""
-    written = Written()
-    joined = JoinedWrites(written)
-    joined.write(b"one, ")
-    joined.write(b"two")
-    assert written.done == []
-    await turns(1)
-    joined.write(b"three")
-    await turns(1)
-    assert written.done == [b"one, two", b"three"]
-
-
-async def test_frames_that_are_many_are_written_at_once():
-    """So that the transport can say in time that the other side is too slow."""
-    written = Written()
-    JoinedWrites(written).write(b"x" * (MOST_JOINED + 1))
-    await turns(1)
-    assert written.done == [b"x" * (MOST_JOINED + 1)]
-
-
-@pytest.mark.parametrize("end", ["close", "abort"])
-async def test_frames_before_the_end_are_written(end):
-    """What was written before the connection is ended goes out, as it does without us."""
-    written = Written()
-    joined = JoinedWrites(written)
-    joined.write(b"last")
-    getattr(joined, end)()
-    await turns(1)
-    assert written.done == [b"last", end]
 
 
 async def test_frames_are_not_compressed(served):
