@@ -26,6 +26,9 @@ Build = Callable[[], web.Application]
 Result = TypeVar("Result")
 PATIENCE = 10.0
 """Seconds after which something that should have happened at once is called an error."""
+CROWD = 4096
+"""Connections that may wait to be accepted, if the system allows so many. One that finds no room
+tries again a second later, then two, four, eight: who comes back in a crowd would starve."""
 DRAIN = 0.1
 """Seconds that a stopping server gives to the requests it is answering."""
 
@@ -54,7 +57,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
     try:
         await runner.setup()
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(runner.server, host, port)
+        server = await loop.create_server(runner.server, host, port, backlog=CROWD)
         try:
             yield server.sockets[0].getsockname()[1]
         finally:

@@ -20,7 +20,7 @@ from aiohttp import web
 from jupyter_client import KernelManager
 
 from chatlab import background
-from chatlab.background import BackgroundServer
+from chatlab.background import BackgroundServer, listening
 from chatlab.client import ChatClient
 from chatlab.messages import Refused
 from chatlab.server import create_app
@@ -329,7 +329,7 @@ def get_nothing(server):
 PARENT = """
 import sys, time
 import cloudpickle
-from chatlab.background import BackgroundServer
+from chatlab.background import BackgroundServer, listening
 build = cloudpickle.load(sys.stdin.buffer)
 server = BackgroundServer(build, process=True).start()
 print(server.port, flush=True)
@@ -563,3 +563,13 @@ def test_killed_kernel_takes_its_process_server_along(kernel):
     child = int(kernel.run(LAB))
     kernel.manager.shutdown_kernel(now=True)
     eventually(lambda: is_gone(child))
+
+
+async def test_crowd_that_comes_at_once_finds_room(tmp_path):
+    """Before one of them is accepted: asyncio's own room is for a hundred, and the others wait."""
+    with contextlib.ExitStack() as stack:
+        async with listening(create_app(db=tmp_path / "chat.db"), "127.0.0.1", 0) as port:
+            for _ in range(300):
+                one = stack.enter_context(socket.socket())
+                one.settimeout(PATIENCE)
+                one.connect(("127.0.0.1", port))
