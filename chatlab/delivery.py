@@ -112,16 +112,18 @@ class Delivery:
 
     async def _follow(self, socket: AsyncSocket, session: Session | None, place: Place) -> None:
         """Send page after page to a connection, for ever."""
-        queue = socket.queue
-        cursor, sent, waiting, behind = place.after, 0, 0, self._log.head
+        queue, goal, caught_up = socket.queue, self._log.head, False
+        cursor, sent, waiting = place.after, 0, 0
         self._tell_place(queue, place)
         while True:
-            if behind is not None and cursor >= behind:
-                behind = self._tell_end(queue, place, cursor, sent)
+            if cursor >= goal and not caught_up:
+                caught_up = True
+                self._tell_end(queue, place, cursor, sent)
             await self._log.newer(cursor)  # returns at once if the log is ahead
+            head = self._log.head
             page = await self._page(cursor)
-            if cursor < self._log.trimmed:  # it was so slow that what comes next is gone
-                place = Place(self._log.trimmed, "gap")
+            if not page or cursor < self._log.trimmed:  # so slow a reader that what comes is gone
+                place = Place(self._log.trimmed if page else head, "gap")
                 cursor = place.after
                 self._tell_place(queue, place)
                 continue

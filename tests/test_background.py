@@ -329,7 +329,7 @@ def get_nothing(server):
 PARENT = """
 import sys, time
 import cloudpickle
-from chatlab.background import BackgroundServer, listening
+from chatlab.background import BackgroundServer
 build = cloudpickle.load(sys.stdin.buffer)
 server = BackgroundServer(build, process=True).start()
 print(server.port, flush=True)
