@@ -14,6 +14,7 @@ import struct
 import sys
 import time
 import uuid
+from collections import deque
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -171,22 +172,25 @@ class Crowd:
 # offset is named. What comes first warms up both sides, and does not count.
 
 
-def ingest(port, pid, senders, seconds):
-    """Let each sender send a message whenever its last one is acknowledged."""
+def ingest(port, pid, senders, seconds, in_flight=1):
+    """Let each sender have so many messages under way: it sends one for each acknowledgement."""
     with Crowd(port) as crowd:
         times, began = [], {}
 
-        def send(sender):
-            began[sender] = time.perf_counter()
-            sender.emit()
+        def send(sender, count):
+            for _ in range(count):
+                began[sender].append(time.perf_counter())
+                sender.emit()
 
         def answered(sender, count):
-            times.append(time.perf_counter() - began[sender])
-            send(sender)
+            now = time.perf_counter()
+            times.extend(now - began[sender].popleft() for _ in range(count))
+            send(sender, count)
 
         for sender in crowd.join(senders):
+            began[sender] = deque()
             sender.answered = partial(answered, sender)
-            send(sender)
+            send(sender, in_flight)
         _for(crowd, seconds / 4)
         times.clear()
         took = _for(crowd, seconds)

@@ -21,9 +21,11 @@ def better(unit, one, other):
     return one / other if unit.endswith("/s") else other / one
 
 
-def _ingest(senders, figures):
+def _ingest(senders, figures, in_flight=1):
     title = f"ingest, {senders} sender{'s' * (senders > 1)}"
-    return Step(title, ALL, 0, {"do": "ingest", "senders": senders, "seconds": 1}, figures)
+    title += f", {in_flight} under way each" * (in_flight > 1)
+    load = {"do": "ingest", "senders": senders, "seconds": 1, "in_flight": in_flight}
+    return Step(title, ALL, 0, load, figures)
 
 
 def _fan_out(clients, messages, target=None):
@@ -45,6 +47,7 @@ def _few(rows):
 PLAN = [
     _ingest(1, {"messages/s": None, "ms": Ratio(1)}),
     _ingest(10, {"messages/s": Ratio(5)}),
+    _ingest(10, {"messages/s": None}, in_flight=20),
     _ingest(100, {"messages/s": Ratio(2)}),
     _fan_out(10, 2000),
     _fan_out(100, 500, Ratio(1.5)),
