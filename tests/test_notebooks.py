@@ -147,6 +147,11 @@ def links_lead_somewhere(chapter):
             yield f"{target} is called {words!r}"
 
 
+def glossary_is_linked(chapter):
+    if "GLOSSARY.md" not in [target for _, target in links("\n".join(chapter.prose))]:
+        yield "there is no link to the glossary"
+
+
 def cells_have_been_run_in_order(chapter):
     counts = [cell.execution_count for cell in chapter.code]
     if counts != list(range(1, len(counts) + 1)):
@@ -350,6 +355,7 @@ FAULTS = [
     (links_lead_to_the_neighbours, add_prose("The end, without a link.")),
     (links_lead_somewhere, relink),
     (links_lead_somewhere, rename_links),
+    (glossary_is_linked, unlink),
     (cells_have_been_run_in_order, forget_a_run),
     (cells_have_been_run_in_order, add_code(1)),
     (outputs_are_the_same_everywhere, say("served on http://localhost:3000")),
