@@ -1,12 +1,22 @@
-"""The texts beside the code: they agree with the chapters."""
+"""The texts beside the code: links lead somewhere, and they agree with the chapters."""
 
 import re
 
 import pytest
-from documents import ROOT, glossary, new_words, prose
+from documents import (
+    ROOT,
+    broken_links,
+    glossary,
+    misplaced_headings,
+    nameless_pictures,
+    new_words,
+    prose,
+)
 
 NOTEBOOKS = ROOT / "notebooks"
 CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md")])
+NAMES = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 INSTRUCTORS = NOTEBOOKS / "INSTRUCTORS.md"
 WORDS = glossary(prose(NOTEBOOKS / "GLOSSARY.md"))
 INTRODUCED = {path.name: new_words(prose(path)) for path in CHAPTERS}
@@ -31,6 +41,61 @@ def rows(text):
 def cells(text):
     """The numbers of the cells that a text names: "2-5" and "9"."""
     return [int(number) for number in re.findall(r"\d+", text)]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_link_of_a_document_leads_somewhere(path):
+    """To a file of the project, to a heading that is in it, or to an https address."""
+    assert list(broken_links(prose(path), path)) == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
+def test_document_can_be_read_aloud(path):
+    """It has one title, its headings skip no level, and its pictures have words."""
+    assert list(misplaced_headings(prose(path))) == []
+    assert list(nameless_pictures(prose(path))) == []
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "missing.md",
+        "../notebooks",
+        "../../outside.md",
+        "GLOSSARY.md#no-such-heading",
+        "#no-such-heading",
+        "01_live_only.ipynb#No-such-heading",
+        "http://example.org",
+        "https://nowhere",
+        "ftp://example.org/x",
+    ],
+)
+def test_broken_link_is_found(target):
+    """The control: a planted link to no file, to no heading, or to no https address is seen."""
+    assert len(list(broken_links(f"See [there]({target}).", INSTRUCTORS))) == 1
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "../README.md",
+        "GLOSSARY.md",
+        "GLOSSARY.md#glossary",
+        "#before-you-begin",
+        "#00--start-here",
+        "01_live_only.ipynb#See-it",
+        "https://socket.io/docs/v4/#x",
+    ],
+)
+def test_link_that_leads_somewhere_is_not_found(target):
+    """The control of the control: what may be written is not."""
+    assert list(broken_links(f"See [there]({target}).", INSTRUCTORS)) == []
+
+
+@pytest.mark.parametrize("faulty", ["No title.", "# A\n# B", "# A\n### C", "## B\n# A"])
+def test_misplaced_heading_is_found(faulty):
+    """The control: no title, two of them, a level that is skipped, and a title that comes late."""
+    assert list(misplaced_headings(faulty)) != []
 
 
 def test_every_new_word_is_in_the_glossary_once():
