@@ -6,9 +6,11 @@ from chatlab.checker import Verdict, check
 from chatlab.client import ChatClient
 from chatlab.delivery import Delivery
 from chatlab.diagram import Diagram
+from chatlab.evenings import RUNGS, Rung
 from chatlab.game import Game, find_fault
 from chatlab.history import Event, History
 from chatlab.lab import Lab, should_be_valid, should_show
+from chatlab.ladder import Climb, climb
 from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, Message, Refused, check_text, offset_of
 from chatlab.network import Link, bad_day
@@ -19,9 +21,11 @@ from chatlab.session_store import SessionStore
 
 __all__ = [
     "CHAT_MESSAGE",
+    "RUNGS",
     "BackgroundServer",
     "Bars",
     "ChatClient",
+    "Climb",
     "Delivery",
     "Diagram",
     "Event",
@@ -35,12 +39,14 @@ __all__ = [
     "Outbox",
     "Recovery",
     "Refused",
+    "Rung",
     "SessionStore",
     "Verdict",
     "bad_day",
     "chat",
     "check",
     "check_text",
+    "climb",
     "create_app",
     "find_fault",
     "offset_of",

@@ -46,6 +46,8 @@ MAY_IMPORT = {
         "server",
         "session_store",
     },
+    "evenings": {"checker", "client", "lab", "messages", "network"},
+    "ladder": {"checker", "diagram", "evenings", "history", "lab"},
     "__main__": {"background", "recovery", "server", "session_store"},
 }
 
