@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count
 
 from chatlab.checker import Verdict, check
 from chatlab.diagram import Diagram
@@ -17,6 +18,8 @@ from chatlab.lab import Lab
 
 PATIENCE = 5.0
 """Seconds after which an evening that does not come to its end is a fall."""
+_LABS = count(1)
+"""The numbers of the labs: one that a blocked server keeps open is in nobody's way."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ async def climb(server: Callable[..., None]) -> Climb:
     raises nothing here, and every lab is closed.
     """
     for reached, rung in enumerate(RUNGS):
-        lab = Lab(server, name="ladder", **rung.options)
+        lab = Lab(server, name=f"ladder {next(_LABS)}", **rung.options)
         if why := await _attempt(rung, lab):
             return Climb(reached, why, _evening(lab))
     return Climb(len(RUNGS), "", _evening(lab))
@@ -96,5 +99,5 @@ def _fault(result: Verdict | str) -> str:
 def _unfinished(lab: Lab) -> str:
     """Say what an evening still waits for."""
     if waiting := check(lab.history).unacknowledged:
-        return f'no answer to the message "{waiting[0].text}": does its handler come to an end?'
+        return f'no answer to the message "{waiting[0].text}": has it a handler, and does that end?'
     return "it does not come to rest: does a handler go on for ever, or ask again and again?"

@@ -65,6 +65,21 @@ def reference(sio, log):
     takes(sio, log.append)
 
 
+def one_reads_at_a_time(sio, log):
+    """The same, but who reads the log lets the others wait: slower, and right."""
+    reading = asyncio.Lock()
+
+    async def rows(cursor):
+        async with reading:
+            return await log.after(cursor)
+
+    streams(sio, log, rows=rows)
+    takes(sio, log.append)
+
+
+RIGHT = [reference, chat, one_reads_at_a_time]
+
+
 # Mistakes, each with the rung at which it falls and a piece of what the climb says.
 
 
@@ -341,9 +356,9 @@ def nothing_left():
     assert set(threading.enumerate()) <= before
 
 
-@pytest.mark.parametrize("server", [reference, chat], ids=["reference", "finished"])
+@pytest.mark.parametrize("server", RIGHT, ids=[server.__name__ for server in RIGHT])
 async def test_right_server_reaches_the_top(server):
-    """The one that reads its log each time, and the one that has the newest in memory."""
+    """Whether it reads its log each time, or has the newest in memory, or lets readers queue."""
     result = await climb(server)
     assert result.why == ""
     assert (result.reached, result.fell) == (len(RUNGS), None)
@@ -382,6 +397,26 @@ async def test_climb_leaves_the_lab_of_the_notebook_alone():
         ann = await lab.join("ann")
         await climb(stores_only)
         assert await ann.send("still here") == 1
+
+
+async def test_blocked_server_falls_and_is_in_nobodys_way(monkeypatch):
+    """A handler that never lets go of its thread cannot be stopped; the next server can climb."""
+    free = threading.Event()
+
+    def blocks(sio, log):
+        @sio.on(CHAT_MESSAGE)
+        async def chat_message(sid, text):
+            free.wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(background, "PATIENCE", SHORT)
+        patched.setattr(chatlab.ladder, "PATIENCE", SHORT)
+        blocked = await climb(blocks)
+    assert (blocked.reached, "is still busy" in blocked.why) == (0, True)
+    assert (await climb(echo)).reached == 1
+    free.set()
+    for server in list(background._LIVE.values()):
+        server.stop()
 
 
 async def test_interrupted_climb_closes_its_lab():
