@@ -11,7 +11,7 @@ help:
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make test       run every test"
 	@echo "make bench      compare the server with the same one in Node.js, and with itself"
-	@echo "make soak       run many clients on bad links, and kill servers, for half an hour (README: shorter)"
+	@echo "make soak       run many clients on bad links, and kill servers, for an hour (README: shorter)"
 	@echo "make notebooks  run all chapters and store their outputs"
 	@echo "make serve      run the chat server on http://localhost:3000"
 	@echo "make lint       check the style"
