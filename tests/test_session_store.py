@@ -307,5 +307,6 @@ async def test_log_that_was_set_back_recovers_nobody_who_is_ahead(db, tab):
         assert not ann.recovered
         await served.log.append("other")
         assert await ann.sees(2) == ["one", "other"]
+        await ann.until(lambda: ann.outcome)
         assert ann.outcome["outcome"] == "reset"
         await ann.drop()
