@@ -160,6 +160,8 @@ async def _has_a_bad_day(lab: Lab) -> Verdict:
     names = ("ann", "bob", "carol")
     await lab.join(*names)
     await lab.live_through(bad_day(SEED, names, LENGTH, kills=1, sends=0.7), post=True)
+    await lab.quiet()
+    await lab.join("dan")  # and who comes in the evening reads the whole day
     return await lab.verdict(promised=True)
 
 
