@@ -67,17 +67,23 @@ async def climb(server: Callable[..., None]) -> Climb:
 
 async def _attempt(rung: Rung, lab: Lab) -> str:
     """Live through the evening of a rung; return what is wrong, in a sentence, or no words."""
-    why = ""
+    why = None
     try:
         async with lab, asyncio.timeout(rung.patience * PATIENCE):
             why = _fault(await rung.evening(lab))
-    except TimeoutError as error:
-        why = why or str(error) or _unfinished(lab)
     except Exception as error:  # whatever a learner's server may raise
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
-        why = why or f"an error came up, {type(error).__name__}: {error}"
+        if why is None:  # and not when the evening is over, and a stream loses its log
+            why = _explained(error, lab)
     return why
+
+
+def _explained(error: Exception, lab: Lab) -> str:
+    """Say why an evening did not come to its end."""
+    if isinstance(error, TimeoutError):
+        return str(error) or _unfinished(lab)
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return f"an error came up, {type(error).__name__}: {error}"
 
 
 def _evening(lab: Lab) -> History:
