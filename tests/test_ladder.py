@@ -170,6 +170,15 @@ def catching_up(sio, log, *, rows=None, everybody=False):
             await sio.emit(CHAT_MESSAGE, (message.text, message.offset), to=whom)
 
 
+def stumbles_over_a_goodbye(sio, log):
+    """It fails when a tab goes: at the first rung, only when the evening is over."""
+    reference(sio, log)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        raise KeyError("who was that?")
+
+
 def greater_or_equal(sio, log):
     """It sends the last message that a tab has once more."""
     catching_up(sio, log, rows=lambda offset: log.after(offset - 1))
@@ -324,6 +333,7 @@ MISTAKES = [
     (back_to_the_sender, "shows", "bob's page shows nothing"),
     (echo, "catches up", "lost: bob"),
     (stores_only, "catches up", 'lost: bob never shows 2 "two"'),
+    (stumbles_over_a_goodbye, "catches up", "KeyError: 'who was that?'"),
     (greater_or_equal, "catches up", 'duplicated: bob shows 1 "one" again'),
     (whole_log, "catches up", 'duplicated: bob shows 1 "one" again'),
     (to_everybody, "catches up", 'duplicated: ann shows 2 "two" again'),
