@@ -168,7 +168,8 @@ class Manager(socketio.AsyncManager):
         sid = await super().connect(sid, namespace)
         if session is not None:
             self.replay(session)
-            await self.keep_up(sid)
+            # Not awaited: over polling, the answer to the client's CONNECT would be late.
+            self.server.start_background_task(self.keep_up, sid)
         return sid
 
     def replay(self, session: Session) -> None:
