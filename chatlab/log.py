@@ -165,7 +165,6 @@ class MessageLog:
             for one in batch:  # so that one bad message fails alone
                 await self._write([one])
             return
-        self.trimmed = max(self.trimmed, self._due(new))
         if new:
             self.head = new[-1].offset
             self.on_commit(new)
@@ -178,12 +177,19 @@ class MessageLog:
         self, batch: list[_Append], db: sqlite3.Connection
     ) -> tuple[list[int | Refused], list[Message]]:
         """Insert a batch; return what each sender is told, and the messages that are new."""
-        with transaction(db):
-            outcomes, rows = _number(batch, _last_offset(db), _known(db, batch))
-            new = [Message(offset, text) for offset, _, text in rows]
-            db.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
-            if self._due(new) > self.trimmed:
-                db.execute("DELETE FROM messages WHERE id <= ?", (self._due(new),))
+        trimmed = self.trimmed
+        try:
+            with transaction(db):
+                outcomes, rows = _number(batch, _last_offset(db), _known(db, batch))
+                new = [Message(offset, text) for offset, _, text in rows]
+                db.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
+                if self._due(new) > trimmed:
+                    db.execute("DELETE FROM messages WHERE id <= ?", (self._due(new),))
+                    # Said before the commit: a reader may see the hole before the loop hears of it.
+                    self.trimmed = self._due(new)
+        except BaseException:
+            self.trimmed = trimmed
+            raise
         return outcomes, new
 
     def _due(self, new: list[Message]) -> int:

@@ -421,3 +421,24 @@ def test_log_that_keeps_nothing_is_none(path, keep):
     """One sentence says so."""
     with pytest.raises(ValueError, match=f"at least 1 message, not {keep}"):
         MessageLog(path, keep=keep)
+
+
+async def test_hole_is_never_seen_before_it_is_told(path, monkeypatch):
+    """Whoever reads right after the commit, on another thread, finds `trimmed` raised already."""
+    seen = []
+    async with MessageLog(path, keep=1) as log:
+        await log.append("1")
+        run = log._writer.run
+
+        async def watched(work):
+            def then_look(db):
+                done = work(db)
+                seen.append((rows(path)[0][0] - 1, log.trimmed))
+                return done
+
+            return await run(then_look)
+
+        monkeypatch.setattr(log._writer, "run", watched)
+        for number in range(2, 5):
+            await log.append(str(number))
+    assert seen[:3] == [(1, 1), (2, 2), (3, 3)]  # the last look is at the end
