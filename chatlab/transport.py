@@ -147,6 +147,11 @@ class PollQueue(asyncio.Queue):
 
     Engine.IO waits for the first packet with `get`, and takes the others with `get_nowait` until
     that says that the queue is empty.
+
+    CLOSE is in no answer to a poll behind other packets. The official client closes as soon as it
+    has read all of the answer, and then finds the events in it: it keeps them apart, has not
+    counted them when it says what it has, and shows them again when it is back. Without CLOSE its
+    next poll is refused, as the connection is closed, and says the same.
     """
 
     taken = 0
@@ -185,6 +190,9 @@ class PollQueue(asyncio.Queue):
         if self.taken == MOST_OUT:
             raise asyncio.QueueEmpty
         item = super().get_nowait()  # asyncio's own `get` comes through here too
+        if self.polls and self.taken and item is not None and item.packet_type == CLOSE:
+            self.task_done()
+            raise asyncio.QueueEmpty
         self.taken += 1
         return item
 

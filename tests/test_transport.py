@@ -7,6 +7,8 @@ import aiohttp
 import pytest
 import socketio
 from aiohttp import web
+from engineio.packet import MESSAGE
+from engineio.packet import Packet as EnginePacket
 from support import Hold, serving, turns, untold, wired
 
 from chatlab.client import ChatClient
@@ -224,6 +226,23 @@ async def test_poll_beside_a_waiting_one_ends_the_connection(served, monkeypatch
         async with session.get(address) as answer:
             assert answer.status == 400
         assert await (await first).text() == "1"  # closed
+
+
+async def test_end_of_a_connection_is_not_in_the_answer_with_its_messages(served):
+    """The official client would show them twice; that its connection is closed it hears next."""
+    async with aiohttp.ClientSession() as session:
+        address = await opened(session, served.url)
+        [socket] = served.sio.eio.sockets.values()
+        answers = asyncio.create_task(session.get(address))
+        while not socket.queue.idle:
+            await turns()
+        for text in ("one", "two"):
+            socket.queue.put_nowait(EnginePacket(MESSAGE, text))
+        await socket.close(wait=False)
+        assert await (await answers).text() == "4one\x1e4two"
+        async with session.get(address) as answer:
+            assert answer.status == 400
+        await asyncio.wait_for(socket.queue.join(), 10)
 
 
 async def test_repeated_request_with_messages_is_handled_once(served):

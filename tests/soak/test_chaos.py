@@ -76,12 +76,9 @@ async def test_python_clients_get_everything_once_in_order(seed, transports, rec
 @pytest.mark.parametrize("transports", TRANSPORTS)
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_official_clients_get_everything_once_in_order(
-    request, official_client, seed, transports, recovery
+    official_client, seed, transports, recovery
 ):
     """The same days, with the JavaScript client that browsers have."""
-    if recovery and "polling" in TRANSPORTS[transports]:
-        known = "OPEN: on polling some messages come twice to a page that is recovered"
-        request.applymarker(pytest.mark.xfail(reason=known, strict=False))
     async with Node() as node:
         tab = partial(NodeTab, node=node, transports=TRANSPORTS[transports])
         verdict, acknowledged = await day(seed, chat, tab, recovery=recovery)

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from engineio.packet import MESSAGE
+from engineio.packet import Packet as EnginePacket
 from support import serving, turns
 
 from chatlab.background import BackgroundServer
@@ -16,6 +18,7 @@ from chatlab.client import ChatClient
 from chatlab.recovery import Recovery, recovered
 from chatlab.server import create_app
 from chatlab.session_store import SessionStore
+from chatlab.transport import PollQueue
 
 CLIENT = Path(__file__).with_name("recovery.mjs")
 PATIENCE = 20
@@ -221,3 +224,47 @@ async def test_without_recovery_nothing_comes_back(tmp_path):
         await served.sio.emit("tick", 2)
         await page.has(1)
         assert page.got == [2]
+
+
+class Careless(PollQueue):
+    """The control: it gives whatever there is, as Engine.IO's own queue does."""
+
+    get_nowait = asyncio.Queue.get_nowait
+
+
+@pytest.mark.parametrize(
+    ("queue", "shown"), [(PollQueue, [1, 2, 3]), (Careless, [1, 2, 3, 1, 2, 3])]
+)
+async def test_page_shows_once_what_came_just_before_the_end(tmp_path, queue, shown):
+    """Three messages and CLOSE, in one answer to a poll or not: the control shows them twice."""
+    rows = []
+
+    def handlers(sio, log):
+        @sio.event
+        async def connect(sid, environ, auth):
+            sio.start_background_task(catch_up, sid, rows[auth["serverOffset"] :])
+
+        async def catch_up(sid, missed):
+            for row in missed:
+                await sio.emit("chat message", (row, row), to=sid)
+
+    async def end_with_news(socket):
+        while not socket.queue.idle:
+            await turns()
+        rows.extend([1, 2, 3])
+        for row in rows:
+            socket.queue.put_nowait(EnginePacket(MESSAGE, f'2["chat message",{row},{row}]'))
+        await socket.close(wait=False)
+
+    async with serving(tmp_path / "chat.db", handlers) as served:
+        served.sio.eio.create_queue = queue
+        async with opened(served.url, ["polling"]) as page:
+            await page.hear("connect")
+            [socket] = served.sio.eio.sockets.values()
+            await end_with_news(socket)
+            await page.hear("disconnect")
+            await page.hear("connect")
+            await served.sio.emit("tick", "end")
+            while "end" not in page.got:
+                await page.hear("tick")
+            assert page.got == [*shown, "end"]
