@@ -1,8 +1,8 @@
 """The evenings of the ladder, from the easy one to the nasty one.
 
-Each takes place in a lab of its own. It forces what it asks about, and judges what the pages show,
-so a server gets as far tomorrow as today. It knows what a chat promises, and nothing of how a
-server keeps the promise.
+Each takes place in a lab of its own. It forces what it asks about, waits until all is quiet before
+it goes on, and judges what the pages show: so a server gets as far tomorrow as today. It knows what
+a chat promises, and nothing of how a server keeps the promise.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def _reloads(lab: Lab) -> Verdict:
     ann, bob = await lab.join("ann", "bob")
     for text in ("one", "two", "three"):
         await ann.send(text)
-    await lab.quiet()
+        await lab.quiet()
     await bob.reload()
     await lab.join("carol")
     return await _pages(lab)
@@ -82,6 +82,7 @@ async def _restarts(lab: Lab) -> Verdict:
     await _miss_two(lab)
     await lab.restart()
     await lab.clients["bob"].reconnect()
+    await lab.quiet()
     await lab.clients["ann"].send("three")
     return await lab.verdict()
 
@@ -89,6 +90,7 @@ async def _restarts(lab: Lab) -> Verdict:
 async def _stores_first(lab: Lab) -> Verdict | str:
     ann, bob = await lab.join("ann", "bob", tab=_FarAway)
     await ann.send("one")
+    await lab.quiet()
     with closing(sqlite3.connect(lab.db)) as db:
         db.execute(FULL_DISK)
     sending = asyncio.create_task(ann.send("two"))
@@ -172,6 +174,7 @@ async def _miss_two(lab: Lab) -> list[Any]:
     await lab.quiet()
     await bob.drop()
     await ann.send("two")
+    await lab.quiet()
     return [ann, bob]
 
 
