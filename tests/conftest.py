@@ -1,7 +1,13 @@
 """What the tests are given."""
 
+import threading
+
 import pytest
 from support import serving
+
+import chatlab.lab
+from chatlab import background
+from chatlab.client import PATIENCE
 
 
 @pytest.fixture
@@ -9,3 +15,16 @@ async def served(tmp_path):
     """The finished server, on the test's own loop."""
     async with serving(tmp_path / "chat.db") as server:
         yield server
+
+
+@pytest.fixture
+def nothing_left():
+    """A test with labs ends with no lab and no server, and with the threads that it began with."""
+    before = set(threading.enumerate())
+    yield
+    left = [*chatlab.lab._OPEN, *background._LIVE]
+    background._stop_all()
+    assert left == []
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)  # a database is closed a moment before its thread ends
+    assert set(threading.enumerate()) <= before

@@ -12,13 +12,14 @@ from support import ordered, tutorial
 
 import chatlab.client
 import chatlab.lab
-from chatlab import background
 from chatlab.checker import check
 from chatlab.client import ChatClient
 from chatlab.history import History
 from chatlab.lab import Lab, Page, should_be_valid, should_show
 from chatlab.network import Mishap, bad_day
 from chatlab.server import chat
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import a test
 
@@ -80,19 +81,6 @@ class Held:
     async def free(self):
         """Be run on the server's loop."""
         self.go_on.set()
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    """Every test ends with no lab and no server, and with the threads that it began with."""
-    before = set(threading.enumerate())
-    yield
-    left = [*chatlab.lab._OPEN, *background._LIVE]
-    background._stop_all()
-    assert left == []
-    for thread in set(threading.enumerate()) - before:
-        thread.join(chatlab.client.PATIENCE)  # a database is closed a moment before its thread ends
-    assert set(threading.enumerate()) <= before
 
 
 def kinds(lab, who):

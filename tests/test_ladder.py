@@ -11,12 +11,13 @@ from support import ordered, tutorial
 import chatlab.lab
 import chatlab.ladder
 from chatlab import background
-from chatlab.client import PATIENCE
 from chatlab.evenings import RUNGS
 from chatlab.history import History
 from chatlab.ladder import Climb, climb
 from chatlab.messages import CHAT_MESSAGE, Refused
 from chatlab.server import chat
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import a test
 SHORT = 1.0
@@ -351,19 +352,6 @@ MISTAKES = [
     (silently_drops, "refuses", "ann sent an empty text, and the answer names no error: None"),
     (newest_ten, "has a bad day", "lost:"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def nothing_left():
-    """Every test ends with no lab and no server, and with the threads that it began with."""
-    before = set(threading.enumerate())
-    yield
-    left = [*chatlab.lab._OPEN, *background._LIVE]
-    background._stop_all()
-    assert left == []
-    for thread in set(threading.enumerate()) - before:
-        thread.join(PATIENCE)  # a database is closed a moment before its thread ends
-    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.parametrize("server", RIGHT, ids=[server.__name__ for server in RIGHT])
