@@ -26,6 +26,8 @@ MOST_OUT = 15
 """Packets in one answer to a poll: a python-socketio client refuses more than 16."""
 MOST_IN = 50_000
 """Packets in one request: more chat messages than fit into the megabyte that a request may have."""
+MOST_ATTACHED = 10
+"""Attachments of one packet, as in the official parser: they wait in memory until all are here."""
 ATTACHED = (BINARY_EVENT, BINARY_ACK)
 TO_SERVER = "".join(map(str, (CONNECT, DISCONNECT, EVENT, ACK, *ATTACHED)))
 """The types of packet that a client sends, each of which is one digit."""
@@ -78,6 +80,8 @@ class StrictPacket(Packet):
             raise Unreadable(str(error)) from error
         if (attachments > 0) != (self.packet_type in ATTACHED):
             raise Unreadable("attachments where there are none, or none where there are some")
+        if attachments > MOST_ATTACHED:
+            raise Unreadable("more attachments than a packet may have")
         if self.packet_type in (EVENT, BINARY_EVENT) and not _is_event(self.data):
             raise Unreadable("an event without a name of its own")
         return attachments

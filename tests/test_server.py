@@ -247,6 +247,23 @@ async def test_attachment_without_its_place_ends_its_connection_only(served, pla
     assert caplog.records == []
 
 
+@pytest.mark.parametrize(("count", "waits"), [(10, True), (11, False)])
+async def test_attachments_that_are_too_many_end_their_connection_only(served, count, waits):
+    """A packet waits in memory for the last of its attachments, so there are ten at most."""
+    places = ",".join(f'{{"_placeholder":true,"num":{number}}}' for number in range(count))
+    async with wired(served.url) as ann:
+        await ann.connect()
+        await ann.ws.send_str(f'45{count}-1["chat message",{places}]')
+        if not waits:
+            assert await ended(ann.ws)
+            assert await alive(served) == [1]
+            return
+        for _ in range(count):
+            await ann.ws.send_bytes(b"hi")
+        [refusal] = json.loads((await ann.packet()).removeprefix("431"))
+        assert refusal["error"] == "bad arguments"
+
+
 async def test_attachments_before_connect_end_their_connection_only(served, caplog):
     """Who has not connected sends no events."""
     async with wired(served.url) as ann:
