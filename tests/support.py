@@ -232,3 +232,11 @@ async def wired(url):
     ):
         await ws.receive_str()
         yield Wire(ws)
+
+
+@contextlib.asynccontextmanager
+async def here(server, auth=None):
+    """A client that knows recovery, in the test's hands: its wire, and the answer to CONNECT."""
+    async with wired(server.url) as wire:
+        answer = await wire.connect({"pid": ""} | (auth or {}))
+        yield wire, json.loads(answer.removeprefix("40"))

@@ -8,7 +8,7 @@ import engineio
 import pytest
 import socketio
 from socketio.packet import CONNECT, Packet
-from support import Hold, serving, turns, wired
+from support import Hold, here, serving, turns, wired
 
 import chatlab.session_manager
 from chatlab.recovery import WINDOW, Recovery, recovered, session_of
@@ -85,14 +85,6 @@ async def bench(tmp_path, **options):
 async def server(tmp_path):
     async with bench(tmp_path) as made:
         yield made
-
-
-@contextlib.asynccontextmanager
-async def here(server, auth=None):
-    """A connection with the protocol in the test's hands: its wire, and the answer to CONNECT."""
-    async with wired(server.url) as wire:
-        answer = await wire.connect({"pid": ""} | (auth or {}))
-        yield wire, json.loads(answer.removeprefix("40"))
 
 
 async def come_and_go(server, auth=None, count=0):

@@ -7,7 +7,7 @@ import sqlite3
 from functools import partial
 
 import pytest
-from support import asked, serving, turns, wired
+from support import asked, here, serving, turns, wired
 
 from chatlab.client import ChatClient
 from chatlab.lab import Lab
@@ -25,14 +25,6 @@ async def life(db, store=True, handlers=lambda sio, log: None, **options):
     made = partial(Recovery, store=SessionStore(db) if store else None, **options)
     async with serving(db, handlers, recovery=made) as served:
         yield served
-
-
-@contextlib.asynccontextmanager
-async def here(served, auth=None):
-    """A connection in the test's hands, and the answer to CONNECT."""
-    async with wired(served.url) as wire:
-        answer = await wire.connect({"pid": ""} | (auth or {}))
-        yield wire, json.loads(answer.removeprefix("40"))
 
 
 async def value(wire):
