@@ -18,7 +18,7 @@ help:
 	@echo "make clean      remove what these commands made"
 
 lab: $(READY)
-	$(BIN)/jupyter lab $(ROOT) --notebook-dir=notebooks $(LAB_ARGS) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(ROOT) --notebook-dir=. $(LAB_ARGS) notebooks/00_start_here.ipynb
 
 test: $(READY)
 	$(BIN)/python -m pytest

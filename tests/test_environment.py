@@ -67,6 +67,14 @@ def test_commands_of_the_readme_exist():
     assert set(named) <= set(targets)
 
 
+@pytest.mark.parametrize("name", ["Makefile", "README.md"])
+def test_jupyterlab_has_the_project_as_its_root(name):
+    """Else the links of the chapters to the sources beside them, in another folder, do not open."""
+    [command] = re.findall(r"\bjupyter lab .*", (ROOT / name).read_text())
+    assert "--notebook-dir=. " in command
+    assert command.endswith(" notebooks/00_start_here.ipynb")
+
+
 def committed():
     """The text files that are committed, or about to be, and what is in them."""
     listed = subprocess.run(

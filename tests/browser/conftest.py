@@ -18,7 +18,7 @@ from tabs import Tab
 from chatlab.background import BackgroundServer
 from chatlab.server import BROWSER_CLIENT, create_app
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+ROOT = Path(__file__).parents[2]
 JUPYTERLAB = [
     "jupyterlab",
     "--allow-root",
@@ -142,14 +142,17 @@ def open_tab(context, server):
 
 @pytest.fixture
 def jupyterlab(browser, tmp_path):
-    """JupyterLab on a copy of the notebooks, with no memory of earlier runs."""
-    notebooks = shutil.copytree(
-        NOTEBOOKS, tmp_path / "notebooks", ignore=shutil.ignore_patterns(".*")
-    )
+    """JupyterLab on a copy of what the chapters link to, with no memory of earlier runs.
+
+    Its root is the one that `make lab` gives it: the folder of the project.
+    """
+    course, hidden = tmp_path / "course", shutil.ignore_patterns(".*", "__pycache__")
+    for folder in ("notebooks", "chatlab"):
+        shutil.copytree(ROOT / folder, course / folder, ignore=hidden)
     folders = {
         f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")
     }
-    command = [*JUPYTERLAB, f"--notebook-dir={notebooks}"]
+    command = [*JUPYTERLAB, f"--notebook-dir={course}"]
     lab = Process(tmp_path / "jupyter.txt", *command, **folders)
     yield lab.start()
     lab.stop()

@@ -72,7 +72,8 @@ class Notebook:
 
 def test_chapter_runs_from_a_fresh_clone(context, jupyterlab):
     """Chapter 03 shows its stored diagrams at once, its live page works, and Run All runs it."""
-    notebook = Notebook(context.new_page(), f"{jupyterlab.url}/lab/tree/03_catch_up.ipynb")
+    url = f"{jupyterlab.url}/lab/tree/notebooks/03_catch_up.ipynb"
+    notebook = Notebook(context.new_page(), url)
     stored = notebook.widths_of_diagrams()
     assert len(stored) == 2 and all(stored)
 
@@ -89,6 +90,22 @@ def test_chapter_runs_from_a_fresh_clone(context, jupyterlab):
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     assert [output for output in outputs if output["output_type"] == "error"] == []
     assert notebook.widths_of_diagrams() == stored
+
+
+def test_link_of_a_chapter_opens_the_source_beside_it(context, jupyterlab):
+    """From a chapter, a click opens a file of the package: JupyterLab's root has both folders."""
+    page = context.new_page()
+    notebook = Notebook(page, f"{jupyterlab.url}/lab/tree/notebooks/04_the_race.ipynb")
+    [place] = [
+        place
+        for place, cell in enumerate(notebook.cells)
+        if "](../chatlab/delivery.py)" in cell["source"]
+    ]
+    notebook.show(place).get_by_role("link", name="delivery.py").click()
+    page.wait_for_function(
+        "() => jupyterapp.shell.currentWidget?.context?.path === 'chatlab/delivery.py'"
+    )
+    expect(page.locator(".jp-FileEditor .cm-content:visible")).to_contain_text("class Delivery")
 
 
 def test_page_works_behind_the_proxy_of_jupyter(context, jupyterlab, server):
