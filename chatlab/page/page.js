@@ -217,6 +217,8 @@ reload.onclick = () => location.reload();
 showKept();
 showLetters(outbox, takeBack);
 showNotice();
+// In a frame the focus is where its reader works: a notebook must not lose it to this page.
+if (window.top === window.self) text.focus();
 try {
   await loadClient();
   start();

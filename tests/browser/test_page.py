@@ -2,7 +2,7 @@
 
 import pytest
 from playwright.sync_api import expect
-from tabs import rewrite
+from tabs import Tab, rewrite
 
 from chatlab.server import BROWSER_CLIENT
 
@@ -132,6 +132,17 @@ def test_message_without_a_connection_waits_for_it(open_tab):
     tab.press("Reconnect")
     tab.shows("are you there?")
     tab.holds()
+
+
+def test_page_in_a_frame_leaves_the_focus_where_it_is(context, server):
+    """A notebook that shows the page goes on taking what its reader types."""
+    page = context.new_page()
+    frame = "<title>A notebook</title><iframe src='/' title='The page'></iframe>"
+    page.route("**/notebook", lambda route: route.fulfill(body=frame, content_type="text/html"))
+    page.goto(f"{server.url}/notebook")
+    tab = Tab(page.frame_locator("iframe"))
+    tab.says("connected")
+    assert page.evaluate("() => document.activeElement.tagName") == "BODY"
 
 
 def test_keyboard_alone_is_enough(open_tab):
