@@ -140,19 +140,22 @@ def open_tab(context, server):
     return open_tab
 
 
-@pytest.fixture
-def jupyterlab(browser, tmp_path):
+@pytest.fixture(scope="module")
+def jupyterlab(browser, tmp_path_factory, request):
     """JupyterLab on a copy of what the chapters link to, with no memory of earlier runs.
 
-    Its root is the one that `make lab` gives it: the folder of the project.
+    Its root is the one that `make lab` gives it: the folder of the project. As in a fresh clone, no
+    notebook is trusted; for a test that is parametrized with True, all are, by `jupyter trust`.
     """
-    course, hidden = tmp_path / "course", shutil.ignore_patterns(".*", "__pycache__")
-    for folder in ("notebooks", "chatlab"):
-        shutil.copytree(ROOT / folder, course / folder, ignore=hidden)
-    folders = {
-        f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")
-    }
-    command = [*JUPYTERLAB, f"--notebook-dir={course}"]
-    lab = Process(tmp_path / "jupyter.txt", *command, **folders)
+    folder = tmp_path_factory.mktemp("jupyterlab")
+    course, hidden = folder / "course", shutil.ignore_patterns(".*", "__pycache__")
+    for name in ("notebooks", "chatlab"):
+        shutil.copytree(ROOT / name, course / name, ignore=hidden)
+    folders = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    if getattr(request, "param", False):
+        trust = [sys.executable, "-m", "nbformat.sign", *course.glob("notebooks/*.ipynb")]
+        subprocess.run(trust, env=os.environ | folders, check=True, capture_output=True)
+    lab = Process(folder / "jupyter.txt", *JUPYTERLAB, f"--notebook-dir={course}", **folders)
+    lab.course = course
     yield lab.start()
     lab.stop()

@@ -1,16 +1,90 @@
-"""JupyterLab in a real browser, on the notebooks as a fresh clone has them: not trusted yet."""
+"""JupyterLab in a real browser: every chapter as a new user runs it, trusted or not trusted yet."""
 
+from itertools import count
+
+import nbformat
+import pytest
+from conftest import PATIENCE, ROOT
+from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import expect
 from tabs import Tab
 
-READY = """async () => {
+CHAPTERS = {path.name: path.read_text() for path in sorted(ROOT.glob("notebooks/*.ipynb"))}
+FRAMED = {
+    "00_start_here.ipynb": None,
+    "03_catch_up.ipynb": "is anybody on the page?",
+    "09_build_your_own.ipynb": "a server of my own",
+}
+"""The chapters with the chat page in a frame, and what it shows of the simulated tabs there."""
+TRUST = pytest.mark.parametrize(
+    "jupyterlab", [False, True], ids=["not_trusted", "trusted"], indirect=True
+)
+A_CHAPTER = 3 * PATIENCE
+"""Milliseconds for all cells of a chapter."""
+
+OPEN = """async (path) => {
   await jupyterapp.restored;
+  await jupyterapp.commands.execute("docmanager:open", { path });
   const { context, sessionContext } = jupyterapp.shell.currentWidget;
   await context.ready;
   await sessionContext.ready;
   await sessionContext.session.kernel.info;
 }"""
-CELLS = "() => [...jupyterapp.shell.currentWidget.content.model.cells].map((c) => c.toJSON())"
+CLOSE = """async () => {
+  await jupyterapp.serviceManager.sessions.shutdownAll();
+  for (const widget of [...jupyterapp.shell.widgets("main")]) widget.dispose();
+}"""
+CELLS = """() => [...jupyterapp.shell.currentWidget.content.model.cells].map(
+  (cell) => ({ ...cell.toJSON(), trusted: cell.trusted })
+)"""
+SHOW = """async (place) => {
+  const notebook = jupyterapp.shell.currentWidget.content;
+  notebook.activeCellIndex = place;
+  await notebook.scrollToItem(place);
+}"""
+DONE = f"""(places) => {{
+  const cells = ({CELLS})();
+  const failed = (cell) => cell.outputs?.some((output) => output.output_type === "error");
+  return cells.some(failed) || places.every((place) => cells[place].execution_count);
+}}"""
+WIDTH = "(image) => image.decode().then(() => image.naturalWidth, () => 0)"
+
+
+class Workbench:
+    """JupyterLab in a tab of the browser, and all that its console complains of.
+
+    Notebooks are opened one after the other, as somebody does who follows the course.
+    """
+
+    def __init__(self, context, url):
+        self.url, self.complaints, self.unanswered = url, [], []
+        context.set_default_timeout(PATIENCE)
+        context.on("console", self._hear)
+        context.on("weberror", lambda error: self.complaints.append(error.error.message))
+        self.page = context.new_page()
+        self.page.goto(f"{url}/lab")
+        self.page.wait_for_function("() => window.jupyterapp")
+
+    def _hear(self, message):
+        """Keep an error, and apart from the others those of a server that does not answer its page.
+
+        Run All closes the lab at the end, and the page in its frame goes on trying to reconnect.
+        Chromium tells each attempt, and no script of a page can keep it quiet.
+        """
+        gone = "net::ERR_" in message.text and not message.location["url"].startswith(self.url)
+        if message.type == "error":
+            (self.unanswered if gone else self.complaints).append(message.text)
+
+    def open(self, name):
+        """Open a notebook, and return when its kernel is ready."""
+        self.complaints.clear()
+        self.unanswered.clear()
+        self.page.evaluate(OPEN, f"notebooks/{name}")
+        return Notebook(self.page)
+
+    def close(self):
+        """Close what is open, without saving it, and shut every kernel down."""
+        self.page.evaluate(CLOSE)
 
 
 class Notebook:
@@ -19,93 +93,171 @@ class Notebook:
     Cells are asked for from the model: those far away on the screen are not in the page.
     """
 
-    def __init__(self, page, url):
+    def __init__(self, page):
         self.page = page
-        page.goto(url)
-        page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext")
-        page.evaluate(READY)
 
     @property
     def cells(self):
+        """All cells, from top to bottom."""
         return self.page.evaluate(CELLS)
 
-    def places(self, source):
-        """The numbers of the cells with this source."""
-        return [place for place, cell in enumerate(self.cells) if cell["source"] == source]
+    @property
+    def code(self):
+        """The code cells and their places in the notebook."""
+        cells = enumerate(self.cells)
+        return {place: cell for place, cell in cells if cell["cell_type"] == "code"}
+
+    def places(self, words):
+        """The places of the cells that have some words in them."""
+        return [place for place, cell in enumerate(self.cells) if words in cell["source"]]
 
     def show(self, place):
         """Scroll to a cell, make it the active one, and return it as it is in the page."""
-        self.page.evaluate(
-            """async (place) => {
-              const notebook = jupyterapp.shell.currentWidget.content;
-              notebook.activeCellIndex = place;
-              await notebook.scrollToItem(place);
-            }""",
-            place,
-        )
+        self.page.evaluate(SHOW, place)
         return self.page.locator(f'.jp-Cell[data-windowed-list-index="{place}"]')
 
-    def command(self, name):
-        """Start a command of JupyterLab's menus, and do not wait for it."""
-        self.page.evaluate("(name) => { jupyterapp.commands.execute(name); }", name)
-
     def run_all(self):
-        """Run all cells and return them, when each has an execution count again."""
-        self.command("editmenu:clear-all")
-        self.command("runmenu:run-all")
-        self.page.wait_for_function(
-            f"() => ({CELLS})().every((c) => c.cell_type !== 'code' || c.execution_count)"
-        )
-        return self.cells
+        self._run("runmenu:run-all", list(self.code))
 
-    def widths_of_diagrams(self):
-        """The widths of all diagrams, in pixels; a picture that is not shown has none."""
-        images = [
-            self.show(place).get_by_role("img", name="Space-time diagram")
-            for place in self.places("lab.diagram()")
-        ]
+    def run_all_but_the_last(self):
+        """Run all cells above the last one, which closes the lab."""
+        *others, last = self.code
+        self.show(last)
+        self._run("notebook:run-all-above", others)
+
+    def _run(self, command, places):
+        """Start a command that runs cells; return when all of them are done, or one has failed."""
+        self.page.evaluate("() => jupyterapp.commands.execute('editmenu:clear-all')")
+        self.page.evaluate("(name) => { jupyterapp.commands.execute(name); }", command)
+        self.page.wait_for_function(DONE, arg=places, timeout=A_CHAPTER)
+
+    def frame(self):
+        """The chat page in its frame, on the screen."""
+        [place] = [place for place, cell in self.code.items() if "<iframe" in html_of(cell)]
+        return Tab(self.show(place).frame_locator("iframe"))
+
+    def pictures(self):
+        """The words of each picture, and its width in pixels; one that is not shown has none."""
+        with_some = [place for place, cell in self.code.items() if "<img" in html_of(cell)]
+        return [picture for place in with_some for picture in self._pictures_of(place)]
+
+    def _pictures_of(self, place):
+        images = self.show(place).locator(".jp-OutputArea-output img")
+        expect(images.first).to_be_visible()
         return [
-            image.evaluate("(image) => image.decode().then(() => image.naturalWidth)")
-            for image in images
+            (image.get_attribute("alt"), image.evaluate(WIDTH) * image.is_visible())
+            for image in images.all()
         ]
 
 
-def test_chapter_runs_from_a_fresh_clone(context, jupyterlab):
-    """Chapter 03 shows its stored diagrams at once, its live page works, and Run All runs it."""
-    url = f"{jupyterlab.url}/lab/tree/notebooks/03_catch_up.ipynb"
-    notebook = Notebook(context.new_page(), url)
-    stored = notebook.widths_of_diagrams()
-    assert len(stored) == 2 and all(stored)
+def html_of(cell):
+    """All that a cell shows as HTML."""
+    shown = [output.get("data", {}).get("text/html", "") for output in cell["outputs"]]
+    return "".join(map("".join, shown))
 
-    [place] = notebook.places("lab.page()")
-    notebook.show(place + 2)  # behind the cell in which Ann writes to the page
-    notebook.command("notebook:run-all-above")
-    tab = Tab(notebook.show(place).frame_locator("iframe"))
+
+def faults(notebook, workbench):
+    """A sentence for everything that a reader of a chapter that was run would stumble over."""
+    numbers = count(1)
+    for place, cell in notebook.code.items():
+        for output in cell["outputs"]:
+            if output["output_type"] == "error":
+                yield f"cell {place} fails: {output['evalue']}"
+        if cell["execution_count"] != next(numbers):
+            yield f"cell {place} was not run in its turn"
+    for words, width in notebook.pictures():
+        if not width:
+            yield f"a picture is not shown: {words}"
+    for complaint in workbench.complaints:
+        yield f"the console says: {complaint}"
+
+
+@pytest.fixture(scope="module")
+def tab_of_jupyterlab(browser, jupyterlab):
+    """JupyterLab in a fresh browser profile."""
+    with browser.new_context() as context:
+        yield Workbench(context, jupyterlab.url)
+
+
+@pytest.fixture
+def workbench(tab_of_jupyterlab):
+    """JupyterLab with no notebook open, and no kernel."""
+    yield tab_of_jupyterlab
+    tab_of_jupyterlab.close()
+
+
+@TRUST
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_chapter_runs_from_top_to_bottom(workbench, request, name):
+    """Its pictures are there at once; Run All does every cell, and shows the same pictures."""
+    notebook = workbench.open(name)
+    stored = [cell["trusted"] for cell in notebook.code.values() if cell["outputs"]]
+    assert set(stored) == {request.node.callspec.params["jupyterlab"]}
+    pictures = notebook.pictures()
+    assert len(pictures) == CHAPTERS[name].count("<img ")
+    assert all(width for _, width in pictures)
+    notebook.run_all()
+    assert list(faults(notebook, workbench)) == []
+    assert notebook.pictures() == pictures
+
+
+@TRUST
+@pytest.mark.parametrize("name", FRAMED)
+def test_chat_page_is_live_in_its_frame(workbench, name):
+    """Run All down to the cell that closes the lab: the page takes and shows messages."""
+    notebook = workbench.open(name)
+    notebook.run_all_but_the_last()
+    tab = notebook.frame()
     tab.says("connected")
-    expect(tab.messages.last).to_have_text("is anybody on the page?")
+    if FRAMED[name]:
+        expect(tab.messages.last).to_have_text(FRAMED[name])
     tab.send("I am here")
-    expect(tab.messages).to_have_count(6)
-
-    cells = notebook.run_all()
-    outputs = [output for cell in cells for output in cell.get("outputs", [])]
-    assert [output for output in outputs if output["output_type"] == "error"] == []
-    assert notebook.widths_of_diagrams() == stored
+    expect(tab.messages.last).to_have_text("I am here")
+    tab.holds()
+    assert workbench.complaints + workbench.unanswered == []
 
 
-def test_link_of_a_chapter_opens_the_source_beside_it(context, jupyterlab):
-    """From a chapter, a click opens a file of the package: JupyterLab's root has both folders."""
-    page = context.new_page()
-    notebook = Notebook(page, f"{jupyterlab.url}/lab/tree/notebooks/04_the_race.ipynb")
-    [place] = [
-        place
-        for place, cell in enumerate(notebook.cells)
-        if "](../chatlab/delivery.py)" in cell["source"]
+def test_every_frame_is_tried():
+    """No chapter shows the page and is left out above."""
+    assert set(FRAMED) == {name for name, text in CHAPTERS.items() if "lab.page()" in text}
+
+
+def test_fault_of_a_chapter_is_found(workbench, jupyterlab):
+    """The control: a broken picture, an error on the console, one uncaught, one in a cell."""
+    broken = '<img alt="a broken one" src="data:image/svg+xml;base64,AAAA">'
+    planted = [
+        "from IPython.display import HTML, Javascript",
+        f"HTML('{broken}')",
+        "HTML('<script>console.error(\"planted\")</script>')",
+        "Javascript('setTimeout(() => { throw new Error(\"uncaught\"); })')",
+        "raise ValueError('planted too')",
+        "'never run'",
     ]
+    metadata = nbformat.reads(next(iter(CHAPTERS.values())), as_version=4).metadata
+    notebook = new_notebook(cells=list(map(new_code_cell, planted)), metadata=metadata)
+    nbformat.write(notebook, jupyterlab.course / "notebooks" / "planted.ipynb")
+    notebook = workbench.open("planted.ipynb")
+    notebook.run_all()
+    assert sorted(faults(notebook, workbench)) == [
+        "a picture is not shown: a broken one",
+        "cell 4 fails: planted too",
+        "cell 5 was not run in its turn",
+        "the console says: planted",
+        "the console says: uncaught",
+    ]
+
+
+def test_link_of_a_chapter_opens_the_source_beside_it(workbench):
+    """From a chapter, a click opens a file of the package: JupyterLab's root has both folders."""
+    notebook = workbench.open("04_the_race.ipynb")
+    [place] = notebook.places("](../chatlab/delivery.py)")
     notebook.show(place).get_by_role("link", name="delivery.py").click()
-    page.wait_for_function(
+    workbench.page.wait_for_function(
         "() => jupyterapp.shell.currentWidget?.context?.path === 'chatlab/delivery.py'"
     )
-    expect(page.locator(".jp-FileEditor .cm-content:visible")).to_contain_text("class Delivery")
+    editor = workbench.page.locator(".jp-FileEditor .cm-content:visible")
+    expect(editor).to_contain_text("class Delivery")
+    assert workbench.complaints == []
 
 
 def test_page_works_behind_the_proxy_of_jupyter(context, jupyterlab, server):
