@@ -5,14 +5,15 @@ READY := .venv/ready
 LAB_ARGS ?=
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test soak bench notebooks serve lint clean
+.PHONY: help lab test soak bench notebooks pictures serve lint clean
 
 help:
 	@echo "make lab        open JupyterLab on the notebooks"
 	@echo "make test       run every test"
 	@echo "make bench      compare the server with the same one in Node.js, and with itself"
-	@echo "make soak       run many clients on bad links, and kill servers, for an hour (README: shorter)"
+	@echo "make soak       run many clients on bad links, and kill servers, for an hour (CONTRIBUTING.md: shorter)"
 	@echo "make notebooks  run all chapters and store their outputs"
+	@echo "make pictures   make the pictures of the README (with Chromium)"
 	@echo "make serve      run the chat server on http://localhost:3000"
 	@echo "make lint       check the style"
 	@echo "make clean      remove what these commands made"
@@ -32,6 +33,9 @@ bench: $(READY)
 
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py
+
+pictures: $(READY)
+	$(BIN)/python .ci/make_pictures.py
 
 serve: $(READY)
 	$(BIN)/python -m chatlab

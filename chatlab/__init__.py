@@ -12,7 +12,7 @@ from chatlab.history import Event, History
 from chatlab.lab import Lab, should_be_valid, should_show
 from chatlab.ladder import Climb, climb
 from chatlab.log import MessageLog
-from chatlab.messages import CHAT_MESSAGE, Message, Refused, check_text, offset_of
+from chatlab.messages import CHAT_MESSAGE, Message, Refused, check_text, epoch_of, offset_of
 from chatlab.network import Link, bad_day
 from chatlab.outbox import Letter, Outbox
 from chatlab.recovery import Recovery, recovered
@@ -48,6 +48,7 @@ __all__ = [
     "check_text",
     "climb",
     "create_app",
+    "epoch_of",
     "find_fault",
     "offset_of",
     "recovered",

@@ -2,6 +2,7 @@
 
 import json
 import re
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,12 @@ def prose(path):
             "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"
         )
     return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def programs(path):
+    """The complete files in a document: their names, from the first line, and what is in them."""
+    blocks = re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```", path.read_text(), re.M | re.DOTALL)
+    return dict(blocks)
 
 
 def headings(text):
@@ -38,7 +45,14 @@ def misplaced_headings(text):
 def all_links(text):
     """The links in a text: what they say, and where they lead. What stands in code is no link."""
     text = re.sub("`[^`\n]*`", lambda code: code[0].replace("](", ""), text)
-    return re.findall(r"\[([^\]]*)\]\(([^)\s]*)\)", text)
+    return [*re.findall(r"\[([^\]]*)\]\(([^)\s]*)\)", text), *pictures(text)]
+
+
+def pictures(text):
+    """The pictures that a text shows as HTML: their words, and where they lie."""
+    tags = re.findall(r"<img\b[^>]*>", text, re.IGNORECASE)
+    attributes = [dict(re.findall(r'(\w+)="([^"]*)"', tag)) for tag in tags]
+    return [(unescape(of.get("alt", "")), of.get("src", "")) for of in attributes]
 
 
 def links(text):
@@ -74,6 +88,16 @@ def broken_links(text, path):
             yield f"{target} is not there"
         elif anchor and anchor not in anchors(place):
             yield f"{target} names no heading"
+
+
+def torn_tables(text):
+    """The first row of every table that has no head: it is shown as a line full of bars."""
+    blocks = re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE)
+    return [
+        rows.partition("\n")[0]
+        for rows in blocks
+        if not re.match(r".*\n\|( ?-+ ?\|)+$", rows, re.M)
+    ]
 
 
 def nameless_pictures(text):

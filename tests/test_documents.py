@@ -11,6 +11,7 @@ from documents import (
     nameless_pictures,
     new_words,
     prose,
+    torn_tables,
 )
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -51,8 +52,9 @@ def test_link_of_a_document_leads_somewhere(path):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=NAMES)
 def test_document_can_be_read_aloud(path):
-    """It has one title, its headings skip no level, and its pictures have words."""
+    """It has one title, its headings skip no level, its tables heads, and its pictures words."""
     assert list(misplaced_headings(prose(path))) == []
+    assert torn_tables(prose(path)) == []
     assert list(nameless_pictures(prose(path))) == []
 
 
@@ -92,10 +94,23 @@ def test_link_that_leads_somewhere_is_not_found(target):
     assert list(broken_links(f"See [there]({target}).", INSTRUCTORS)) == []
 
 
+def test_picture_that_is_not_there_is_found():
+    """The control: a picture in HTML is followed as a link is."""
+    assert len(list(broken_links('<img alt="x" src="docs/none.png">', ROOT / "README.md"))) == 1
+    assert list(broken_links('<img alt="x" src="docs/page.png">', ROOT / "README.md")) == []
+
+
 @pytest.mark.parametrize("faulty", ["No title.", "# A\n# B", "# A\n### C", "## B\n# A"])
 def test_misplaced_heading_is_found(faulty):
     """The control: no title, two of them, a level that is skipped, and a title that comes late."""
     assert list(misplaced_headings(faulty)) != []
+
+
+def test_torn_table_is_found():
+    """The control: rows behind a line of text have lost their head, and others have not."""
+    head = "| word | meaning |\n| --- | --- |\n"
+    assert torn_tables(f"{head}| log | x |\n\n{head}| sid | y |\n") == []
+    assert torn_tables(f"{head}\n[Back](x.md)\n| log | x |\n| sid | y |\n") == ["| log | x |"]
 
 
 def test_every_new_word_is_in_the_glossary_once():

@@ -1,10 +1,12 @@
 """The chat page in a real browser, against the real server."""
 
 import pytest
+from aiohttp import web
 from playwright.sync_api import expect
-from tabs import Tab, rewrite
+from tabs import Tab, address, rewrite
 
-from chatlab.server import BROWSER_CLIENT
+from chatlab.background import BackgroundServer
+from chatlab.server import BROWSER_CLIENT, create_app
 
 CDN = "https://cdn.socket.io/**"
 MARKUP = ["<img src=x onerror='window.ran = true'>", "<script>window.ran = true</script>"]
@@ -132,6 +134,22 @@ def test_message_without_a_connection_waits_for_it(open_tab):
     tab.press("Reconnect")
     tab.shows("are you there?")
     tab.holds()
+
+
+def test_page_works_inside_another_application(context, db):
+    """Below /chat/ it finds its files, its client and its server."""
+
+    def build():
+        app = web.Application()
+        app.add_subapp("/chat/", create_app(db=db))
+        return app
+
+    with BackgroundServer(build, name="host") as server:
+        tab = Tab(context.new_page())
+        tab.page.goto(f"{address(server)}chat/")
+        tab.says("connected")
+        tab.send("below another")
+        tab.shows("below another")
 
 
 def test_page_in_a_frame_leaves_the_focus_where_it_is(context, server):
