@@ -12,6 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+BINDER = yaml.safe_load((ROOT / ".binder" / "environment.yml").read_text())["dependencies"]
 MISSION = ["aiohttp", "aiosqlite", "jupyterlab", "nest-asyncio", "python-socketio"]
 # Written so that the pattern does not find itself.
 OF_ONE_MACHINE = re.compile(
@@ -57,6 +58,25 @@ def test_conda_installs_the_project_with_its_tests():
     """The last line of the environment is the project itself."""
     assert CONDA[-1] == {"pip": ["-e .[dev]"]}
     assert "dev" in PROJECT["optional-dependencies"]
+
+
+def test_binder_gets_one_version_of_python_that_the_project_takes():
+    """Binder's repo2docker reads it from a line with `=`, and takes its own default otherwise."""
+    [version] = re.findall(r"python=(3\.\d+)$", "\n".join(BINDER), re.MULTILINE)
+    lowest, beyond = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", PROJECT["requires-python"]).groups()
+    assert int(lowest) <= int(version.removeprefix("3.")) < int(beyond)
+
+
+def test_binder_gets_what_conda_gets_and_then_the_project():
+    """What is bound for Binder is bound for conda too; pip brings the rest, and what the lab needs.
+
+    Without jupyter-server-proxy the frame with the chat page would stay empty there.
+    """
+    assert {line for line in BINDER if not line.startswith("python=")} <= set(CONDA[:-1])
+    post_build = ROOT / ".binder" / "postBuild"
+    assert post_build.stat().st_mode & 0o111
+    assert post_build.read_text().endswith("pip install --no-cache-dir -e '.[fast,lab]'\n")
+    assert "jupyter-server-proxy" in by_name(PROJECT["optional-dependencies"]["lab"])
 
 
 def test_commands_of_the_readme_exist():
