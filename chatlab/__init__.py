@@ -8,6 +8,7 @@ from chatlab.delivery import Delivery
 from chatlab.diagram import Diagram
 from chatlab.evenings import RUNGS, Rung
 from chatlab.game import Game, find_fault
+from chatlab.guess import Guess
 from chatlab.history import Event, History
 from chatlab.lab import Lab, should_be_valid, should_show
 from chatlab.ladder import Climb, climb
@@ -30,6 +31,7 @@ __all__ = [
     "Diagram",
     "Event",
     "Game",
+    "Guess",
     "History",
     "Lab",
     "Letter",

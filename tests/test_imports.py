@@ -6,7 +6,7 @@ from pathlib import Path
 import chatlab
 
 MODULES = {path.stem: path.read_text() for path in Path(chatlab.__file__).parent.glob("*.py")}
-PURE = {"messages", "history", "steps", "diagram", "bars", "checker", "game", "outbox"}
+PURE = {"messages", "history", "steps", "diagram", "bars", "checker", "game", "guess", "outbox"}
 IO = {"aiohttp", "aiosqlite", "asyncio", "socket", "socketio", "sqlite3", "subprocess", "threading"}
 MAY_IMPORT = {
     "messages": set(),
@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "bars": set(),
     "checker": {"history", "messages"},
     "game": {"checker", "history", "messages"},
+    "guess": set(),
     "network": {"background"},
     "database": set(),
     "log": {"database", "messages"},

@@ -8,6 +8,7 @@ from base64 import b64decode
 from contextlib import contextmanager
 from copy import deepcopy
 from html import unescape
+from itertools import pairwise
 from statistics import median
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
@@ -27,9 +28,11 @@ PATIENCE = 60
 """Seconds after which a kernel that does not answer is an error."""
 
 LIVE = "nbval-ignore-output"
-TAGS = {"server", "exercise", "solution", LIVE}
+TAGS = {"server", "guess", "exercise", "solution", LIVE}
 WORDS, WORDS_A_CELL = (900, 1400), (40, 65)
 LINES, LINES_IN_THE_MIDDLE, LINES_OF_A_SERVER = 8, 3, 20
+PREDICT = "**Predict.**"
+EMPTY_GUESS = re.compile(r'guess_(?P<number>\d+) = Guess\(""(, "(?P<options>[a-z]+)")?\)  # .*')
 NOT_THE_SAME_EVERYWHERE = {
     "a port or an address": r"localhost|\d+\.\d+\.\d+\.\d+|\w:\d{2,5}\b",
     "a time": r"\b\d{1,2}:\d{2}\b|\b\d{4}-\d{2}-\d{2}\b|\b\d+(\.\d+)? ?(ns|us|µs|ms|s|seconds?)\b",
@@ -225,12 +228,53 @@ def last_cell_closes_the_lab(chapter):
             yield f"{name} is not closed at the end"
 
 
+def guesses_are_asked_for_and_checked(chapter):
+    """Below each question is a cell for the guess, which is empty; later it meets what happened."""
+    asked, checked = list(questions(chapter)), sources(chapter)
+    cells = [cell for cell in chapter.tagged("guess") if "Guess(" in cell.source]
+    below = [after for before, after in pairwise(chapter.cells) if PREDICT in before.source]
+    if cells != below or len(cells) != len(asked):
+        yield "there is not one cell for a guess below each question"
+        return
+    for number, (cell, text) in enumerate(zip(cells, asked, strict=True), 1):
+        found = EMPTY_GUESS.fullmatch(cell.source)
+        if not found or found["number"] != str(number) or cell.outputs:
+            yield f"{cell.id} is not an empty guess, number {number}"
+        elif set(re.findall(r"\*\*\(([a-z])\)\*\*", text[0])) != set(found["options"] or "abc"):
+            yield f"{cell.id} has other letters than its question"
+        if checked.count(f"guess_{number}.beside(") != 1:
+            yield f"guess {number} is not shown once beside what happened"
+
+
+def checks_say_the_letter_of_the_chapter(chapter):
+    """What the cell shows, and what the paragraph that follows says of it, is the same letter."""
+    for number, (_, observed) in enumerate(questions(chapter), 1):
+        [said] = re.findall(r"\*\*\(([a-z])\)\*\*", observed.partition("\n\n")[0]) or "?"
+        for cell in chapter.code:
+            if f"guess_{number}.beside(" in cell.source:
+                shown = cell.outputs[-1].data["text/plain"] if cell.outputs else ""
+                if not shown.startswith(f"no guess yet; it is ({said}):"):
+                    yield f"{cell.id} shows another letter than ({said})"
+
+
+def questions(chapter):
+    """The text of each question, and the first that is observed after it."""
+    for part in "\n\n".join(chapter.prose).split(PREDICT)[1:]:
+        question, _, observed = part.partition("**Observe.**")
+        yield question, observed
+
+
+def steps(chapter):
+    """The cells of code that a reader has to follow: a guess is an answer to the text above it."""
+    return [cell for cell in chapter.code if "guess" not in tags(cell)]
+
+
 def prose_has_the_right_measure(chapter):
     words = len(" ".join(chapter.prose).split())
     if not WORDS[0] <= words <= WORDS[1]:
         yield f"{words} words of prose"
-    if not WORDS_A_CELL[0] <= words / len(chapter.code) <= WORDS_A_CELL[1]:
-        yield f"{words / len(chapter.code):.0f} words for a code cell"
+    if not WORDS_A_CELL[0] <= words / len(steps(chapter)) <= WORDS_A_CELL[1]:
+        yield f"{words / len(steps(chapter)):.0f} words for a code cell"
 
 
 def cells_have_the_right_measure(chapter):
@@ -291,6 +335,14 @@ def rename_links(chapter):
         cell.source = cell.source.replace("](", " and more](")
 
 
+def change_prose(old, new):
+    def plant(chapter):
+        for cell in chapter.cells:
+            cell.source = cell.source.replace(old, new)
+
+    return plant
+
+
 def forget_a_run(chapter):
     chapter.code[1].execution_count = None
 
@@ -300,7 +352,7 @@ def store_a_live_output(chapter):
     chapter.code[0].metadata.tags = [LIVE]
 
 
-def change_pictures(old, new):
+def change_outputs(old, new):
     def plant(chapter):
         for cell in chapter.code:
             for output in cell.outputs:
@@ -331,6 +383,23 @@ def unfold(chapter):
 
 def drop_the_exercise(chapter):
     chapter.cells[:] = [cell for cell in chapter.cells if "exercise" not in tags(cell)]
+
+
+def answer_a_guess(chapter):
+    chapter.tagged("guess")[0].source = 'guess_1 = Guess("c")  # a, b or c'
+
+
+def ask_without_a_guess(chapter):
+    chapter.cells.append(nbformat.v4.new_markdown_cell(PREDICT))
+
+
+def change_the_letters(chapter):
+    chapter.tagged("guess")[0].source = 'guess_1 = Guess("", "ab")  # a or b'
+
+
+def check_no_guess(chapter):
+    for cell in chapter.code:
+        cell.source = cell.source.replace("guess_1.beside(", "print(")
 
 
 def leave_open(chapter):
@@ -372,14 +441,14 @@ FAULTS = [
     (outputs_are_no_errors, add_output(output_type="error", ename="ValueError", evalue="no")),
     (outputs_are_no_errors, add_output(output_type="stream", name="stderr", text="a warning")),
     (live_outputs_are_not_stored, store_a_live_output),
-    (pictures_say_in_words_what_they_show, change_pictures('alt="[^"]+"', 'alt=""')),
-    (pictures_say_in_words_what_they_show, change_pictures("Space-time", "Another")),
-    (pictures_say_in_words_what_they_show, change_pictures("joins", "leaves")),
+    (pictures_say_in_words_what_they_show, change_outputs('alt="[^"]+"', 'alt=""')),
+    (pictures_say_in_words_what_they_show, change_outputs("Space-time", "Another")),
+    (pictures_say_in_words_what_they_show, change_outputs("joins", "leaves")),
     (
         pictures_say_in_words_what_they_show,
         add_output(output_type="display_data", data={"image/png": "AAAA"}),
     ),
-    (pictures_and_frames_have_names, change_pictures('alt="[^"]+"', 'alt=""')),
+    (pictures_and_frames_have_names, change_outputs('alt="[^"]+"', 'alt=""')),
     (pictures_and_frames_have_names, add_prose("![](picture.png)")),
     (pictures_and_frames_have_names, add_prose('<img src="picture.png">')),
     (pictures_and_frames_have_names, show_html('<iframe src="page.html"></iframe>')),
@@ -388,6 +457,12 @@ FAULTS = [
     (exercise_has_a_check_and_a_folded_solution, solve),
     (exercise_has_a_check_and_a_folded_solution, fail),
     (exercise_has_a_check_and_a_folded_solution, unfold),
+    (guesses_are_asked_for_and_checked, answer_a_guess),
+    (guesses_are_asked_for_and_checked, ask_without_a_guess),
+    (guesses_are_asked_for_and_checked, change_the_letters),
+    (guesses_are_asked_for_and_checked, check_no_guess),
+    (checks_say_the_letter_of_the_chapter, change_outputs(r"it is \(c\)", "it is (a)")),
+    (checks_say_the_letter_of_the_chapter, change_prose("**(c)**.", "**(a)**.")),
     (last_cell_closes_the_lab, leave_open),
     (prose_has_the_right_measure, add_prose(SENTENCE * 100)),
     (prose_has_the_right_measure, add_code(1, times=10)),

@@ -1,0 +1,75 @@
+"""A guess that a reader writes down before a run, to be shown beside what happened then.
+
+Pure: it keeps a letter and compares texts. Without a guess everything goes on, so that a chapter
+runs to its end unattended.
+"""
+
+from __future__ import annotations
+
+from pprint import pformat
+from typing import Any
+
+WIDTH = 79
+"""Characters in a line of output; what is longer begins in a line of its own."""
+
+
+class NoSuchAnswer(ValueError):
+    """A guess that is none of the answers: a notebook shows the sentence, and no traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class Guess:
+    """One of the answers (a), (b), (c) to a question; or none yet, with no letter.
+
+    `options` are the letters to choose from. Raises NoSuchAnswer for anything else. A guess cannot
+    be changed; to change one's mind is to write down another.
+    """
+
+    def __init__(self, letter: str = "", options: str = "abc") -> None:
+        self._letter = str(letter).strip(" ().").lower()
+        if self._letter and (len(self._letter) > 1 or self._letter not in options):
+            raise NoSuchAnswer(
+                f"{letter!r} is none of the answers {', '.join(options)}: "
+                "write one of these letters between the quotes, or nothing"
+            )
+
+    def beside(self, happened: Any, **answers: Any) -> Beside:
+        """Show the guess beside what happened.
+
+        Each of `answers` says by its letter what would have happened then: the same thing, or a
+        text with which its description begins. An answer that nobody could see may be left out.
+        """
+        shown = _written(happened)
+        right = [letter for letter, answer in answers.items() if _fits(answer, shown)]
+        space = "\n" if "\n" in shown or len(shown) > WIDTH - 40 else " "
+        return Beside(f"{self._and_it(*right)}:{space}{shown}")
+
+    def _and_it(self, right: str = "", *_: str) -> str:
+        """Put the guess and the answer that is right into one sentence."""
+        if not right:
+            return f"{self}; this fits no answer here"
+        if right == self._letter:
+            return f"{self}, and so it is"
+        return f"{self}; it is ({right})"
+
+    def __str__(self) -> str:
+        return f"you guessed ({self._letter})" if self._letter else "no guess yet"
+
+
+class Beside(str):
+    """The sentence that a cell shows, without quotes around it."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else pformat(value, width=WIDTH, sort_dicts=False)
+
+
+def _fits(answer: Any, shown: str) -> bool:
+    if isinstance(answer, str):
+        return shown.startswith(answer)
+    return _written(answer) == shown
