@@ -27,6 +27,8 @@ JUPYTERLAB = [
     "--LabApp.expose_app_in_browser=True",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
 ]
+HUB = "/user/ann/"
+"""Where a hub has the JupyterLab of one of its users."""
 PATIENCE = 20_000
 """Milliseconds to wait for anything; a connection that was lost is tried again within 5,000."""
 
@@ -145,17 +147,22 @@ def jupyterlab(browser, tmp_path_factory, request):
     """JupyterLab on a copy of what the chapters link to, with no memory of earlier runs.
 
     Its root is the one that `make lab` gives it: the folder of the project. As in a fresh clone, no
-    notebook is trusted; for a test that is parametrized with True, all are, by `jupyter trust`.
+    notebook is trusted. A test that is parametrized with "trusted" has them trusted, and one with
+    "hub" has them as on a JupyterHub, or on Binder, which forwards to a port of the server.
     """
+    state = getattr(request, "param", "not_trusted")
     folder = tmp_path_factory.mktemp("jupyterlab")
     course, hidden = folder / "course", shutil.ignore_patterns(".*", "__pycache__")
     for name in ("notebooks", "chatlab"):
         shutil.copytree(ROOT / name, course / name, ignore=hidden)
     folders = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
-    if getattr(request, "param", False):
+    if state == "trusted":
         trust = [sys.executable, "-m", "nbformat.sign", *course.glob("notebooks/*.ipynb")]
         subprocess.run(trust, env=os.environ | folders, check=True, capture_output=True)
-    lab = Process(folder / "jupyter.txt", *JUPYTERLAB, f"--notebook-dir={course}", **folders)
-    lab.course = course
+    base = HUB if state == "hub" else "/"
+    places = [f"--notebook-dir={course}", f"--ServerApp.base_url={base}"]
+    hub = {"JUPYTERHUB_SERVICE_PREFIX": base} if state == "hub" else {}
+    lab = Process(folder / "jupyter.txt", *JUPYTERLAB, *places, **folders, **hub)
+    lab.course, lab.base = course, base
     yield lab.start()
     lab.stop()

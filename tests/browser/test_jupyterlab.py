@@ -16,9 +16,8 @@ FRAMED = {
     "09_build_your_own.ipynb": "a server of my own",
 }
 """The chapters with the chat page in a frame, and what it shows of the simulated tabs there."""
-TRUST = pytest.mark.parametrize(
-    "jupyterlab", [False, True], ids=["not_trusted", "trusted"], indirect=True
-)
+TRUST = pytest.mark.parametrize("jupyterlab", ["not_trusted", "trusted"], indirect=True)
+HUB = pytest.mark.parametrize("jupyterlab", ["hub"], indirect=True)
 A_CHAPTER = 3 * PATIENCE
 """Milliseconds for all cells of a chapter."""
 
@@ -62,7 +61,7 @@ class Workbench:
         context.on("console", self._hear)
         context.on("weberror", lambda error: self.complaints.append(error.error.message))
         self.page = context.new_page()
-        self.page.goto(f"{url}/lab")
+        self.page.goto(f"{url}lab")
         self.page.wait_for_function("() => window.jupyterapp")
 
     def _hear(self, message):
@@ -176,7 +175,7 @@ def faults(notebook, workbench):
 def tab_of_jupyterlab(browser, jupyterlab):
     """JupyterLab in a fresh browser profile."""
     with browser.new_context() as context:
-        yield Workbench(context, jupyterlab.url)
+        yield Workbench(context, f"{jupyterlab.url}{jupyterlab.base}")
 
 
 @pytest.fixture
@@ -192,7 +191,7 @@ def test_chapter_runs_from_top_to_bottom(workbench, request, name):
     """Its pictures are there at once; Run All does every cell, and shows the same pictures."""
     notebook = workbench.open(name)
     stored = [cell["trusted"] for cell in notebook.code.values() if cell["outputs"]]
-    assert set(stored) == {request.node.callspec.params["jupyterlab"]}
+    assert set(stored) == {request.node.callspec.params["jupyterlab"] == "trusted"}
     pictures = notebook.pictures()
     assert len(pictures) == CHAPTERS[name].count("<img ")
     assert all(width for _, width in pictures)
@@ -214,6 +213,19 @@ def test_chat_page_is_live_in_its_frame(workbench, name):
     tab.send("I am here")
     expect(tab.messages.last).to_have_text("I am here")
     tab.holds()
+    assert workbench.complaints + workbench.unanswered == []
+
+
+@HUB
+def test_chat_page_is_live_on_a_hub(workbench):
+    """Where only the address of the hub can be reached, as on Binder, the frame goes through it."""
+    notebook = workbench.open("03_catch_up.ipynb")
+    notebook.run_all_but_the_last()
+    tab = notebook.frame()
+    tab.says("connected")
+    assert "/user/ann/proxy/" in tab.page.locator("html").evaluate("() => location.pathname")
+    tab.send("I am here")
+    expect(tab.messages.last).to_have_text("I am here")
     assert workbench.complaints + workbench.unanswered == []
 
 
