@@ -113,6 +113,14 @@ def test_torn_table_is_found():
     assert torn_tables(f"{head}\n[Back](x.md)\n| log | x |\n| sid | y |\n") == ["| log | x |"]
 
 
+def test_every_module_is_in_the_table_of_the_readme():
+    """Whoever reads the package finds each of its rooms named once, and none that is not there."""
+    table = re.search(r"^\| module \|.*?\n\n", (ROOT / "README.md").read_text(), re.M | re.DOTALL)
+    named = [name for names, _ in rows(table[0]) for name in re.findall(r"`(\w+)`", names)]
+    modules = [path.stem for path in ROOT.glob("chatlab/[!_]*.py")]
+    assert sorted(named) == sorted(modules)
+
+
 def test_every_new_word_is_in_the_glossary_once():
     """No word of a chapter is missing there, none is there twice, and none is from nowhere."""
     introduced = {word for words in INTRODUCED.values() for word in words}
