@@ -383,8 +383,8 @@ class Page:
 
     def _repr_html_(self) -> str:
         return (
-            f'<iframe src="{self.url}" title="The chat page" width="100%" height="{self.height}">'
-            "</iframe>"
+            f'<iframe src="{self.url}" title="The chat page" width="100%" height="{self.height}" '
+            'style="border: 1px solid #8888"></iframe>'
         )
 
     def __repr__(self) -> str:

@@ -30,8 +30,8 @@ OPEN = """async (path) => {
   await sessionContext.session.kernel.info;
 }"""
 CLOSE = """async () => {
-  await jupyterapp.serviceManager.sessions.shutdownAll();
   for (const widget of [...jupyterapp.shell.widgets("main")]) widget.dispose();
+  await jupyterapp.serviceManager.sessions.shutdownAll();
 }"""
 CELLS = """() => [...jupyterapp.shell.currentWidget.content.model.cells].map(
   (cell) => ({ ...cell.toJSON(), trusted: cell.trusted })
