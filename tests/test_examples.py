@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import subprocess
 import sys
 
 import aiohttp
@@ -30,7 +31,10 @@ class Program:
         assert source.count("port=3000") == 1
         self.path.write_text(source.replace("port=3000", f"port={self.port}"))
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-u", self.path.name), cwd=self.path.parent, stdout=-1, stderr=-2
+            *(sys.executable, "-u", self.path.name),
+            cwd=self.path.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         async with asyncio.timeout(PATIENCE):
             said = await self.process.stdout.readuntil(b" ====")
