@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "recovery": {"session_manager", "session_store", "sessions"},
     "server": {"delivery", "log", "messages", "recovery", "transport"},
     "probe": {"log", "messages"},
+    "panel": set(),
     "lab": {
         "background",
         "checker",
