@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
-from chatlab.background import stop_listening
+from chatlab.background import CROWD, stop_listening
 
 CHUNK = 65536
 """Bytes that are moved at a time."""
@@ -43,14 +43,25 @@ class Link:
     """A link to the server at `port` of this machine. Await it or enter it to open it.
 
     `delay` is in seconds for each chunk of bytes, `rate` in bytes a second (None: no limit); both
-    can be changed while bytes flow.
+    can be changed while bytes flow. Clients of other machines reach it if `host` is an address of
+    this machine in their network; `listen` is the port for them, and 0 takes any free one.
     """
 
-    def __init__(self, port: int, *, delay: float = 0, rate: float | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        *,
+        delay: float = 0,
+        rate: float | None = None,
+        host: str = "127.0.0.1",
+        listen: int = 0,
+    ) -> None:
         self.server_port, self.delay, self.rate = port, delay, rate
-        self.port = 0
+        self.host = host
+        self.port = listen
         """The port for the client, once the link is open."""
         self._wires: set[_Wire] = set()
+        self._by_port: dict[int, _Wire] = {}
         self._accepting: set[asyncio.Task[None]] = set()
         self._closed = False
         self._stranded: list[asyncio.StreamWriter] = []
@@ -63,8 +74,9 @@ class Link:
 
     @property
     def url(self) -> str:
-        """The address of the server, by way of this link."""
-        return f"http://127.0.0.1:{self.port}"
+        """The address of the server, by way of this link, for a client of this machine."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host
+        return f"http://{host}:{self.port}"
 
     @property
     def frozen(self) -> bool:
@@ -81,8 +93,10 @@ class Link:
         await self.close()
 
     async def open(self) -> Self:
-        """Begin to accept connections, on any free port."""
-        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
+        """Begin to accept connections. Raises OSError if the port is taken."""
+        self._server = await asyncio.start_server(
+            self._accepted, self.host, self.port, backlog=CROWD
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -96,6 +110,14 @@ class Link:
             writer.transport.abort()
         if self._accepting:
             await asyncio.wait(self._accepting)
+
+    def client_at(self, port: int) -> str | None:
+        """Return the address of the client that reaches the server from this port of the link's.
+
+        The server sees the link in the place of the client. None: there is no such connection.
+        """
+        wire = self._by_port.get(port)
+        return _place(wire.client, "peername")[0] if wire else None
 
     # What can happen to a network.
 
@@ -154,6 +176,8 @@ class Link:
             client[1].transport.abort()
             return
         wire = _Wire(client, server)
+        port = _place(server, "sockname")[1]
+        self._by_port[port] = wire
         wire.tasks = [
             asyncio.create_task(self._carry(client[0], server[1], "up")),
             asyncio.create_task(self._carry(server[0], client[1], "down")),
@@ -163,6 +187,8 @@ class Link:
             wire.cut()
         await asyncio.wait(wire.tasks)
         self._wires.discard(wire)
+        if self._by_port.get(port) is wire:  # and not one that has the port after it
+            del self._by_port[port]
         if server[1] not in self._stranded:
             wire.cut()
 
@@ -187,6 +213,11 @@ class Link:
         if not self._flowing[direction].is_set():
             self._holding.set()
         await self._flowing[direction].wait()
+
+
+def _place(streams: Streams, end: str) -> tuple[Any, Any]:
+    """Return the address and the port of an end of a connection: nothing if it is gone already."""
+    return (*(streams[1].get_extra_info(end) or (None, None)),)[:2]
 
 
 class Mishap(NamedTuple):

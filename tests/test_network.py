@@ -247,6 +247,52 @@ def test_connection_that_is_made_while_the_link_closes_leaves_no_socket(steps):
     assert complaints == []
 
 
+async def test_link_listens_where_it_is_told(echo):
+    """On another address of this machine, on a port of choice; a taken one is an error."""
+    async with Link(echo.port) as free:
+        port = free.port
+    async with Link(echo.port, host="127.0.0.2", listen=port) as link:
+        assert link.url == f"http://127.0.0.2:{port}"
+        reader, writer = await asyncio.open_connection("127.0.0.2", port)
+        writer.write(b"x")
+        assert await reader.readexactly(1) == b"x"
+        writer.transport.abort()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        with pytest.raises(OSError, match="in use"):
+            await Link(echo.port, host="127.0.0.2", listen=port)
+
+
+async def test_link_knows_whose_connection_the_server_sees():
+    """The server sees a port of the link, and the link knows the client behind it."""
+    seen = asyncio.Queue()
+
+    async def serve(reader, writer):
+        seen.put_nowait(writer.get_extra_info("peername")[1])
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with (
+        server,
+        Link(server.sockets[0].getsockname()[1], host="0.0.0.0") as link,
+        client(link.port) as (reader, _),
+    ):
+        assert link.url == f"http://127.0.0.1:{link.port}"
+        mine = await seen.get()
+        _, other = await asyncio.open_connection(
+            "127.0.0.1", link.port, local_addr=("127.0.0.3", 0)
+        )
+        theirs = await seen.get()
+        assert (link.client_at(mine), link.client_at(theirs)) == ("127.0.0.1", "127.0.0.3")
+        other.transport.abort()
+        link.cut()
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        await turns()
+        assert (link.client_at(mine), link.client_at(theirs)) == (None, None)
+
+
 def test_bad_day_is_the_same_for_the_same_seed():
     """And another one for another seed; kills are spread over it."""
     day = bad_day(7, ["ann", "bob"], 100, kills=3)
