@@ -6,13 +6,13 @@ It knows the wire, and nothing of the server's insides.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
 from chatlab.line import Line, settle
-from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, Message, Refused
+from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, WHERE, Message, Refused
 from chatlab.outbox import Outbox
 from chatlab.postman import FIRST_RETRY, Postman, accepted, rest
 
@@ -27,6 +27,7 @@ class ChatClient:
     `transports` are Socket.IO's: ("websocket",), ("polling",), or both to begin with polling.
     `outbox` makes the tab's outbox: what it has to send outlives its connection and its page.
     With `recover`, it asks for connection state recovery, as the official client always does.
+    `auth` is what else it says whenever it connects: a join code and a name, for instance.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class ChatClient:
         transports: tuple[str, ...] = ("websocket",),
         outbox: Callable[[], Outbox] = Outbox,
         recover: bool = False,
+        auth: Mapping[str, Any] | None = None,
     ) -> None:
         self.url, self.name, self.transports = url, name, list(transports)
         self._recover = recover
+        self.auth = dict(auth or {})
         self._record = record
         self._sio: Line | None = None
         self._returning: asyncio.Task[None] | None = None
@@ -320,7 +323,7 @@ class ChatClient:
             begun = True
             self._record(kind, self.name)
             epoch = {} if self.epoch is None else {"epoch": self.epoch}
-            return {"serverOffset": self.offset} | epoch | self.session
+            return self.auth | {"serverOffset": self.offset} | epoch | self.session
 
         with self._awaited(heard=not self.returning) as accepted:
             self.heard.pop(CAUGHT_UP, None)
@@ -351,6 +354,7 @@ class ChatClient:
         """Register what the page's script does with what comes over a connection."""
         sio.on(CHAT_MESSAGE, partial(self._received, sio))
         sio.on(CATCHING_UP, partial(self._placed, sio))
+        sio.on(WHERE, lambda *words: self.offset)
         sio.on("*", partial(self._overheard, sio))
 
     def _lost(self, sio: Line) -> None:

@@ -131,6 +131,13 @@ class MessageLog:
         )
         return [Message(*row) for row in rows]
 
+    async def find(self, client_offset: str) -> Message | None:
+        """Return the message that is stored under a sender's key; None if there is none."""
+        rows = await self._reader.execute_fetchall(
+            "SELECT id, content FROM messages WHERE client_offset = ?", (client_offset,)
+        )
+        return next((Message(*row) for row in rows), None)
+
     async def begin_epoch(self) -> None:
         """Begin an epoch. Whoever serves a log does so before it takes messages."""
         self.epoch = secrets.token_urlsafe(EPOCH_BYTES)

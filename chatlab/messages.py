@@ -12,6 +12,8 @@ CHAT_MESSAGE = "chat message"
 CATCHING_UP, CAUGHT_UP = "catching up", "caught up"
 """What a client is told before and after the messages that it missed: `{"epoch", "after",
 "outcome"}`, and then `{"epoch", "offset", "outcome", "sent"}`. A client may ignore both."""
+WHERE = "where"
+"""What a class asks its clients: each acknowledges with the offset of the last message it has."""
 
 MAX_TEXT = 10_000
 """The longest text, in characters. Escaped as JSON it stays under 120 kB, far below the transport's

@@ -15,7 +15,7 @@ import chatlab.client
 from chatlab.background import BackgroundServer
 from chatlab.client import ChatClient
 from chatlab.history import History
-from chatlab.messages import CHAT_MESSAGE, Message, Refused
+from chatlab.messages import CHAT_MESSAGE, WHERE, Message, Refused
 from chatlab.network import Link
 from chatlab.recovery import Recovery, recovered
 from chatlab.server import chat, create_app
@@ -99,6 +99,32 @@ async def test_message_is_acknowledged_and_shown(tab, transports):
         assert await page.sees(2) == ["hello", "again"]
         assert page.shown == [Message(1, "hello"), Message(2, "again")]
         assert page.offset == 2
+
+
+async def test_tab_says_what_else_it_is_told_to_say(tab, tutorial):
+    """With every connection, beside its offset, which nobody says for it."""
+    auth = {"code": "K7PQ2M", "serverOffset": 99}
+    ann = await tab("ann", auth=auth)
+    await ann.send("hello")
+    await ann.sees(1)
+    await ann.drop()
+    await ann.reconnect()
+    said = [(auth["code"], auth["serverOffset"]) for auth in tutorial.auths]
+    assert said == [("K7PQ2M", 0), ("K7PQ2M", 1)]
+
+
+async def test_tab_that_is_asked_says_how_far_it_has_come(tab, server, tutorial):
+    """The answer comes after all that was sent to the tab before the question."""
+    ann = await tab()
+    await ann.send("one")
+
+    async def asked():
+        for offset, text in ((7, "two"), (8, "three")):
+            await tutorial.sio.emit(CHAT_MESSAGE, (text, offset))
+        return await tutorial.sio.call(WHERE, to=tutorial.sids[-1])
+
+    assert server.run(asked()) == 8
+    assert ann.messages == ["one", "two", "three"]
 
 
 async def test_refused_message_raises_the_refusal(tab):

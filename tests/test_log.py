@@ -93,6 +93,15 @@ async def test_repeated_key_gets_the_first_offset(path):
     assert rows(path) == [(1, "k1", "a"), (2, "k2", "b"), (3, None, "c")]
 
 
+async def test_message_is_found_by_its_key(path):
+    """What is stored under a key; nothing under one that nobody has used."""
+    async with MessageLog(path) as log:
+        await log.append("one")
+        await log.append("two", "key")
+        assert await log.find("key") == Message(2, "two")
+        assert await log.find("other key") is None
+
+
 async def test_key_with_another_text_is_refused_alone(path):
     """Only the message with the wrong key fails; those beside it are stored, at once."""
     batches = []
