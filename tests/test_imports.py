@@ -6,7 +6,18 @@ from pathlib import Path
 import chatlab
 
 MODULES = {path.stem: path.read_text() for path in Path(chatlab.__file__).parent.glob("*.py")}
-PURE = {"messages", "history", "steps", "diagram", "bars", "checker", "game", "guess", "outbox"}
+PURE = {
+    "messages",
+    "history",
+    "steps",
+    "diagram",
+    "bars",
+    "checker",
+    "game",
+    "guess",
+    "outbox",
+    "roster",
+}
 IO = {"aiohttp", "aiosqlite", "asyncio", "socket", "socketio", "sqlite3", "subprocess", "threading"}
 MAY_IMPORT = {
     "messages": set(),
@@ -17,6 +28,8 @@ MAY_IMPORT = {
     "checker": {"history", "messages"},
     "game": {"checker", "history", "messages"},
     "guess": set(),
+    "roster": {"messages"},
+    "invitation": set(),
     "network": {"background"},
     "database": set(),
     "log": {"database", "messages"},
