@@ -3,6 +3,7 @@
 from chatlab.background import BackgroundServer
 from chatlab.bars import Bars
 from chatlab.checker import Verdict, check
+from chatlab.classroom import Classroom
 from chatlab.client import ChatClient
 from chatlab.delivery import Delivery
 from chatlab.diagram import Diagram
@@ -26,6 +27,7 @@ __all__ = [
     "BackgroundServer",
     "Bars",
     "ChatClient",
+    "Classroom",
     "Climb",
     "Delivery",
     "Diagram",

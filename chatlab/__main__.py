@@ -12,7 +12,9 @@ from collections.abc import Callable
 from functools import partial
 
 from chatlab.background import serve
+from chatlab.classroom import Classroom
 from chatlab.recovery import Recovery
+from chatlab.roster import check_code
 from chatlab.server import BROWSER_CLIENT, create_app
 from chatlab.session_store import SessionStore
 
@@ -36,10 +38,18 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chatlab", description="Serve the chat.")
     parser.add_argument("--port", type=_port, default=3000, help="0 takes any free port")
-    parser.add_argument("--db", default="chat.db", help="the file of the message log")
+    parser.add_argument("--db", help="the file of the message log (chat.db; of a class, class.db)")
     parser.add_argument("--keep", type=_count, help="how many of the newest messages are kept")
     parser.add_argument("--host", type=_host, default="127.0.0.1", help="the address to listen on")
-    return parser.parse_args()
+    parser.add_argument(
+        "--class", action="store_true", dest="classroom", help="serve a class that has a join code"
+    )
+    parser.add_argument("--code", type=_code, help="the join code of the class, not a new one")
+    options = parser.parse_args()
+    if options.code and not options.classroom:
+        parser.error("argument --code: only a class has a join code: give --class too")
+    options.db = options.db or ("class.db" if options.classroom else "chat.db")
+    return options
 
 
 def _port(text: str) -> int:
@@ -63,6 +73,13 @@ def _host(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text!r} is not an address")
 
 
+def _code(text: str) -> str:
+    try:
+        return check_code(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no join code: {error}") from None
+
+
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
     """Return uvloop's event loops where they are installed: they are quicker than asyncio's."""
     try:
@@ -77,6 +94,9 @@ async def _serve(options: argparse.Namespace) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    if options.classroom:
+        await _serve_class(options, stop)
+        return
     shown = "localhost" if options.host == "127.0.0.1" else options.host
 
     def ready(port: int) -> None:
@@ -85,6 +105,27 @@ async def _serve(options: argparse.Namespace) -> None:
     recovery = partial(Recovery, store=SessionStore(options.db))
     build = partial(create_app, db=options.db, recovery=recovery, keep=options.keep)
     await serve(build, options.host, options.port, ready, stop)
+
+
+async def _serve_class(options: argparse.Namespace, stop: asyncio.Event) -> None:
+    names = ("host", "port", "db", "keep", "code")
+    classroom = Classroom(**{name: getattr(options, name) for name in names})
+
+    def ready(console: int) -> None:
+        _draw(classroom.invitation.terminal())
+        _say(str(classroom.invitation))
+        if classroom.note:
+            _say(classroom.note)
+        _say(f"Your console, on this machine alone: {classroom.console_at(console)}")
+        _say("Ctrl-C ends the class")
+
+    await serve(classroom.build, "127.0.0.1", 0, ready, stop)
+
+
+def _draw(picture: str) -> None:
+    """Print a picture, if the terminal has the characters for it: the text says the same."""
+    with contextlib.suppress(UnicodeEncodeError):
+        _say(picture)
 
 
 def _say(sentence: str) -> None:

@@ -63,7 +63,19 @@ MAY_IMPORT = {
     },
     "evenings": {"checker", "client", "lab", "messages", "network"},
     "ladder": {"checker", "diagram", "evenings", "history", "lab"},
-    "__main__": {"background", "recovery", "server", "session_store"},
+    "seats": {"log", "messages", "roster", "server"},
+    "classroom": {
+        "background",
+        "invitation",
+        "network",
+        "panel",
+        "recovery",
+        "roster",
+        "seats",
+        "server",
+        "session_store",
+    },
+    "__main__": {"background", "classroom", "recovery", "roster", "server", "session_store"},
 }
 
 

@@ -118,6 +118,81 @@ async def test_messages_survive_kill_9(tmp_path):
         await bob.close()
 
 
+JOIN = re.compile(r"Join at (http://\S+):(\d+) with the code (\w{6})\n")
+
+
+@contextlib.contextmanager
+def class_running(folder, *options):
+    """Run the program with `--class`; give what it says, and where and how to join."""
+    with program(folder, "--class", "--port", 0, *options) as process:
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line == "Ctrl-C ends the class\n":
+                break
+        [joining] = filter(None, map(JOIN.fullmatch, said))
+        yield process, "".join(said), joining.groups()
+
+
+async def test_class_says_how_to_join_and_lets_in_who_has_the_code(tmp_path):
+    """A picture, the address and the code; the console; and its log is not that of the chat."""
+    with class_running(tmp_path) as (process, said, (host, port, code)):
+        picture, words = said.split("Join at ")
+        assert len(picture.splitlines()) > 15
+        assert host == "http://localhost"
+        console = re.fullmatch(
+            r"\S+ with the code \w+\n"
+            r"Only this machine reaches it: for phones, the host has to be 0\.0\.0\.0\.\n"
+            r"Your console, on this machine alone: (http://localhost:\d+/\S{32}/)\n"
+            r"Ctrl-C ends the class\n",
+            words,
+        )[1]
+        assert "<table" in get(console)
+        auth = {"code": code, "name": "Ann", "badge": "x" * 16}
+        url = f"http://127.0.0.1:{port}"
+        outside, ann = ChatClient(url), ChatClient(url, auth=auth)
+        with pytest.raises(ConnectionRefusedError, match="a join code is needed"):
+            await outside.open()
+        await ann.open()
+        await ann.send("hello")
+        assert await ann.sees(1) == ["Ann: hello"]
+        process.send_signal(signal.SIGINT)
+        ended = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+        await ann.close()
+        await outside.close()
+    assert ended == ("", "")
+    assert process.returncode == 0
+    assert (tmp_path / "class.db").exists()
+    assert not (tmp_path / "chat.db").exists()
+
+
+def test_class_for_phones_is_on_every_address(tmp_path):
+    """And says which one to use; the code may be one of an earlier run, and the file any other."""
+    options = ("--host", "0.0.0.0", "--code", "k7pq2m", "--db", tmp_path / "monday.db")
+    with class_running(tmp_path, *options) as (_, said, (host, port, code)):
+        assert code == "K7PQ2M"
+        assert "<title>" in get(f"http://127.0.0.2:{port}/")
+        assert ("is in no network" in said) is (host == "http://localhost")
+        assert "0.0.0.0" not in said
+        assert (tmp_path / "monday.db").exists()
+
+
+def test_class_on_a_taken_port_is_explained(tmp_path):
+    """As without a class."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = outcome(tmp_path, "--class", "--port", port)
+    sentence = f"Cannot serve on 127.0.0.1, port {port}: address already in use.\n"
+    assert ended == (1, "", sentence)
+
+
+def test_terminal_without_the_characters_for_a_picture_gets_the_words(tmp_path, monkeypatch):
+    """Nothing fails for that: the words say the same."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with class_running(tmp_path) as (_, said, _joining):
+        assert said.startswith("Join at ")
+
+
 def test_taken_port_is_explained(tmp_path):
     """One sentence that names the port, and no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -177,6 +252,8 @@ def test_file_that_cannot_be_used_is_explained(tmp_path, make):
         ("--keep", "all", "'all' is no number of messages"),
         ("--host", "", "'' is not an address"),
         ("--host", "a..b", "'a..b' is not an address"),
+        ("--code", "abc", "'abc' is no join code: a join code has 6 characters"),
+        ("--code", "K7PQ2M", "only a class has a join code"),
     ],
 )
 def test_bad_option_is_explained(tmp_path, option, value, reason):

@@ -13,7 +13,7 @@ const LONGEST_PAUSE = 30_000;
 
 // 128 random bits. `crypto.randomUUID` would be shorter, but a page that came by plain http from
 // another machine does not have it.
-function newKey() {
+export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }

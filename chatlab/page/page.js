@@ -2,6 +2,7 @@
 // it connects, with the epoch in which it is counted; the server answers with the messages after
 // it. What is written here goes into the outbox, and from there to the server.
 
+import { Join, signed } from "./join.js";
 import { Kept } from "./kept.js";
 import { showLetters } from "./letters.js";
 import { Outbox } from "./outbox.js";
@@ -44,9 +45,12 @@ messages.onscroll = () => {
 };
 new ResizeObserver(follow).observe(messages);
 
+const join = new Join(() => socket?.disconnect().connect());
+
 function itemOf(content, position) {
   const item = document.createElement("li");
-  item.textContent = content; // never as HTML: it comes from somebody else
+  if (join.said.name) item.append(...signed(content));
+  else item.textContent = content; // never as HTML: it comes from somebody else
   item.dir = "auto";
   item.dataset.offset = position;
   return item;
@@ -155,9 +159,10 @@ function start() {
   let told; // whether we know how the server's log fits it
   socket = io({
     path: new URL("socket.io", document.baseURI).pathname, // also right behind a proxy
+    autoConnect: !join.missing,
     auth: (send) => {
       [asked, told] = [reached, false];
-      send({ serverOffset: asked, epoch: kept.epoch }); // an unknown epoch is not sent
+      send({ ...join.said, serverOffset: asked, epoch: kept.epoch }); // if unknown, not sent
     },
   });
   let held = false; // whether the line is down because somebody pressed the button
@@ -174,6 +179,8 @@ function start() {
     show(content, position);
   });
 
+  socket.on("where", (answer) => answer(reached)); // a class asks how far we have come
+
   // A client whom the server refused or sent away does not try again on its own.
   const wanted = () => !held && socket.active;
   const showState = () => {
@@ -184,6 +191,7 @@ function start() {
   };
   socket.on("connect", () => {
     problem.textContent = "";
+    join.entered();
     showState();
     outbox.connected();
   });
@@ -192,7 +200,8 @@ function start() {
     outbox.disconnected();
   });
   socket.on("connect_error", (error) => {
-    if (error.data) problem.textContent = `The server refuses: ${error.message}`;
+    if (join.concerns(error)) join.ask(error);
+    else if (error.data) problem.textContent = `The server refuses: ${error.message}`;
     showState();
   });
 
@@ -204,6 +213,10 @@ function start() {
     else socket.disconnect(); // and stop trying
     showState();
   };
+  if (join.missing) {
+    join.ask();
+    showState();
+  }
 }
 
 // Writing needs no connection, and not even the client: the outbox waits.

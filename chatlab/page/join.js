@@ -1,0 +1,90 @@
+// The way into a class: the join code and a name, which are said with each connection.
+//
+// A server that asks for neither never sees them, and its page never shows the form. The code may
+// come in the fragment of the address, from a QR code: a browser sends the fragment to nobody.
+
+import { newKey } from "./outbox.js";
+import { Store } from "./store.js";
+
+const REFUSALS = ["no code", "wrong code", "too many codes", "bad name", "name taken", "class full"];
+
+const element = (id) => document.getElementById(id);
+const [dialog, refused, code, name, who] =
+  ["join", "refused", "code", "name", "who"].map(element);
+
+const codeInAddress = () => new URLSearchParams(location.hash.slice(1)).get("code") ?? "";
+
+export class Join {
+  // `joined()` is called when somebody has filled in the form.
+  constructor(joined) {
+    this.tab = new Store("sessionStorage", "join"); // so that a reload does not ask again
+    this.browser = new Store("localStorage", "student"); // for the next tab of the same student
+    const known = Object.fromEntries(this.browser.entries());
+    // A secret of this browser: nobody else can take its student's name.
+    this.badge = known.badge ?? newKey();
+    const { code: said, name: called } = Object.fromEntries(this.tab.entries());
+    this.said = said && called ? { code: said, name: called, badge: this.badge } : {};
+    code.value = codeInAddress() || (said ?? "");
+    name.value = called ?? known.name ?? "";
+    dialog.firstElementChild.onsubmit = () => {
+      this.#remember();
+      joined();
+    };
+    addEventListener("hashchange", () => this.#codeChanged());
+  }
+
+  // Whether the form has to be filled in before there is anything to say.
+  get missing() {
+    return codeInAddress() !== "" && codeInAddress() !== this.said.code;
+  }
+
+  // Whether a refused connection means that the form has to be filled in, again or at all.
+  concerns(error) {
+    return REFUSALS.includes(error.data?.error);
+  }
+
+  // Show the form, after a refusal with the reason for it.
+  ask(error) {
+    const reason = error?.data.error ?? "no code";
+    refused.textContent = reason === "no code" ? "" : `You are not in: ${error.message}.`;
+    if (!dialog.open) dialog.showModal();
+    const first = code.value && reason !== "wrong code" ? name : code;
+    first.focus();
+  }
+
+  // Say as whom somebody is in.
+  entered() {
+    who.textContent = this.said.name ?? "";
+  }
+
+  // The code of another class was scanned into this tab: the page is not loaded anew for that.
+  #codeChanged() {
+    if (!this.missing) return;
+    code.value = codeInAddress();
+    this.ask();
+  }
+
+  #remember() {
+    this.said = { code: code.value, name: name.value, badge: this.badge };
+    this.tab.set("code", code.value);
+    this.tab.set("name", name.value);
+    this.browser.set("name", name.value);
+    this.browser.set("badge", this.badge);
+    // What was typed here counts for more than what was scanned, also after a reload.
+    if (codeInAddress()) history.replaceState(null, "", `#code=${encodeURIComponent(code.value)}`);
+  }
+}
+
+const isolated = (content, className) => {
+  const part = document.createElement("bdi"); // the direction of a name says nothing of the text
+  part.textContent = content; // never as HTML: it comes from somebody else
+  part.className = className;
+  return part;
+};
+
+// A message of a class, as the parts of an item: a name ends at the first colon.
+export function signed(content) {
+  const end = content.indexOf(": ");
+  if (end < 0) return [isolated(content, "")];
+  return [isolated(content.slice(0, end), "name"), ": ", isolated(content.slice(end + 2), "")];
+}
