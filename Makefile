@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 LAB_ARGS ?=
+# JupyterLab asks at its first start whether it may show news, on top of the first chapter.
+NO_NEWS := --LabApp.news_url=None
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: help lab test soak bench notebooks pictures serve lint clean
@@ -19,7 +21,7 @@ help:
 	@echo "make clean      remove what these commands made"
 
 lab: $(READY)
-	$(BIN)/jupyter lab $(ROOT) --notebook-dir=. $(LAB_ARGS) notebooks/00_start_here.ipynb
+	$(BIN)/jupyter lab $(ROOT) $(NO_NEWS) --notebook-dir=. $(LAB_ARGS) notebooks/00_start_here.ipynb
 
 test: $(READY)
 	$(BIN)/python -m pytest
