@@ -123,7 +123,7 @@ async def test_tab_that_is_asked_says_how_far_it_has_come(tab, server, tutorial)
             await tutorial.sio.emit(CHAT_MESSAGE, (text, offset))
         return await tutorial.sio.call(WHERE, to=tutorial.sids[-1])
 
-    assert server.run(asked()) == 8
+    assert await asyncio.to_thread(server.run, asked()) == 8
     assert ann.messages == ["one", "two", "three"]
 
 
