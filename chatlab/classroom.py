@@ -139,7 +139,6 @@ class Classroom:
         rows = self.seats.rows()
         facts = {
             "join code": self.code,
-            "address": self.invitation.url,
             "students": len(rows),
             "caught up": sum(row.state == CAUGHT_UP for row in rows),
             "messages": self.seats.log.head,

@@ -150,7 +150,6 @@ async def test_console_tells_the_class_in_numbers(room):
         alone = await shown(room, lambda now: now.facts["caught up"] == 1)
     assert picture.facts == {
         "join code": CODE,
-        "address": f"http://localhost:{room.port}",
         "students": 2,
         "caught up": 2,
         "messages": 1,
