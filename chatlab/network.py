@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Self
 
@@ -69,6 +70,9 @@ class Link:
             "up": asyncio.Event(),
             "down": asyncio.Event(),
         }
+        self.in_flight: dict[Direction, int] = {"up": 0, "down": 0}
+        """Bytes that have left one side and have not been handed to the other: a frozen link holds
+        them. What the system holds for a side that does not read is not known here."""
         self._holding = asyncio.Event()
         self.thaw()
 
@@ -198,15 +202,24 @@ class Link:
         """Carry bytes in one direction until the source ends or breaks, and that news too."""
         try:
             while data := await source.read(CHUNK):
-                await asyncio.sleep(self.delay + (len(data) / self.rate if self.rate else 0))
-                await self._passage(direction)
-                target.write(data)
+                with self._under_way(direction, len(data)):
+                    await asyncio.sleep(self.delay + (len(data) / self.rate if self.rate else 0))
+                    await self._passage(direction)
+                    target.write(data)
                 await target.drain()
             await self._passage(direction)
             target.write_eof()
         except OSError:
             await self._passage(direction)
             target.transport.abort()
+
+    @contextmanager
+    def _under_way(self, direction: Direction, size: int) -> Iterator[None]:
+        self.in_flight[direction] += size
+        try:
+            yield
+        finally:
+            self.in_flight[direction] -= size
 
     async def _passage(self, direction: Direction) -> None:
         """Wait until what has come this far may pass."""

@@ -303,3 +303,23 @@ def test_bad_day_is_the_same_for_the_same_seed():
     kills = [place for place, mishap in enumerate(day) if mishap.kind == "kill"]
     assert [place // 25 for place in kills] == [1, 2, 3]
     assert {mishap.who for mishap in day} == {"ann", "bob", "server"}
+
+
+async def test_bytes_that_a_frozen_link_holds_are_counted(echo):
+    """In the direction in which they go, until they have passed or their connection is cut."""
+    async with Link(echo.port) as link, client(link.port) as (reader, writer):
+        assert link.in_flight == {"up": 0, "down": 0}
+        link.freeze("down")
+        writer.write(b"12345")
+        await link.holds()
+        assert link.in_flight == {"up": 0, "down": 5}
+        link.thaw()
+        assert await reader.readexactly(5) == b"12345"
+        assert link.in_flight == {"up": 0, "down": 0}
+        link.freeze()
+        writer.write(b"lost")
+        await link.holds()
+        assert link.in_flight == {"up": 4, "down": 0}
+        link.cut()
+        await turns()
+        assert link.in_flight == {"up": 0, "down": 0}
