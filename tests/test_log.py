@@ -12,7 +12,7 @@ import pytest
 from support import asked
 
 from chatlab.database import PRAGMAS
-from chatlab.log import SCHEMA, MessageLog
+from chatlab.log import SCHEMA, MessageLog, head_of
 from chatlab.messages import Message, Refused
 
 
@@ -451,3 +451,33 @@ async def test_hole_is_never_seen_before_it_is_told(path, monkeypatch):
         for number in range(2, 5):
             await log.append(str(number))
     assert seen[:3] == [(1, 1), (2, 2), (3, 3)]  # the last look is at the end
+
+
+async def test_head_of_a_file_is_read_beside_whoever_serves_it(path):
+    """While the log is open, when it is closed, and when its messages are deleted."""
+    async with MessageLog(path) as log:
+        assert head_of(path) == 0
+        for text in "abc":
+            await log.append(text)
+        assert head_of(path) == 3
+    assert head_of(path) == 3
+    with beside(path) as database:
+        database.execute("DELETE FROM messages")
+    assert head_of(path) == 3
+
+
+async def test_head_of_a_file_is_read_while_another_writes(path):
+    """Nobody waits: neither the one who looks, nor the one who writes."""
+    async with MessageLog(path) as log:
+        await log.append("a")
+        with beside(path) as database:
+            database.execute("BEGIN IMMEDIATE")
+            assert head_of(path) == 1
+            database.execute("ROLLBACK")
+
+
+def test_head_of_a_file_that_is_not_there_is_an_error(path):
+    """And looking makes no file."""
+    with pytest.raises(sqlite3.Error):
+        head_of(path)
+    assert not path.exists()
