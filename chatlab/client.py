@@ -86,7 +86,8 @@ class ChatClient:
     @property
     def connected(self) -> bool:
         """Whether the server has accepted this tab, and the connection still stands."""
-        return self._sio is not None and bool(self._sio.namespaces)
+        sio = self._sio  # another thread may look while this one hangs up
+        return sio is not None and bool(sio.namespaces)
 
     @property
     def outcome(self) -> dict[str, Any] | None:

@@ -36,9 +36,14 @@ class Diagram:
         """The picture, as the text of an SVG file."""
         return draw(self.lanes, self.steps)
 
+    @property
+    def summary(self) -> str:
+        """What matters in the picture, in a sentence."""
+        return summary(self.lanes, self.steps)
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         source = b64encode(self.svg.encode()).decode()
-        alt = escape(summary(self.lanes, self.steps))
+        alt = escape(self.summary)
         html = f'<img alt="{alt}" src="data:image/svg+xml;base64,{source}">'
         return {"text/html": html, "text/plain": str(self)}
 
@@ -57,7 +62,12 @@ DOES = {
     "kill": "is killed",
     "start": "starts",
 }
-FATES = {"waits": " (offline)", "refused": " (refused)", "lost": " (lost)"}
+FATES = {
+    "waits": " (offline)",
+    "refused": " (refused)",
+    "lost": " (lost)",
+    "under way": " (under way)",
+}
 GETS = {
     "catch-up": "catches up on {}",
     "lost": "never gets {}",
@@ -196,6 +206,7 @@ text { font: 13px sans-serif; fill: #222; stroke: #fff; stroke-width: 4px; paint
 .again { stroke: #a61b1b; stroke-width: 1.4; marker-end: url(#ring) }
 .late { stroke: #a61b1b; stroke-width: 1.4; marker-end: url(#diamond) }
 .lost { stroke: #a61b1b; stroke-width: 1.4; stroke-dasharray: 5 4; marker-end: url(#cross) }
+.under { stroke: #1f4e79; stroke-width: 1.4; stroke-dasharray: 5 4; marker-end: url(#head) }
 .refused { stroke: #a61b1b; stroke-width: 1.4; marker-end: url(#bar) }
 """
 
@@ -300,11 +311,12 @@ class _Drawing:
         """Draw a message on its way. One that does not get there stops short, and says why."""
         start, end = self._x(source), self._x(target)
         onward = 1 if end > start else -1
-        stop = end - onward * {"lost": 70, "refused": 14}.get(how, 0)
+        stop = end - onward * {"lost": 70, "under way": 70, "refused": 14}.get(how, 0)
         self.lines.append(_line(how, start, y, stop, y + FALL))
-        if how in ("lost", "refused"):
-            x = stop + onward * (10 if how == "lost" else 26)
-            self._word(x, y + FALL + 5, how, "fault", leftward=onward < 0)
+        if how in ("lost", "refused", "under way"):
+            x = stop + onward * (26 if how == "refused" else 10)
+            look = "" if how == "under way" else "fault"
+            self._word(x, y + FALL + 5, how, look, leftward=onward < 0)
 
     def _passage(self, y: int, label: str) -> None:
         """The point at the server's lane where a message passes, with the offset if it got one."""

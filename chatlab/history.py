@@ -7,7 +7,7 @@ order in which this process happened to hear of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,8 +40,8 @@ class Event:
 class History:
     """An append-only list of events."""
 
-    def __init__(self) -> None:
-        self._events: list[Event] = []
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self._events = list(events)
 
     def record(
         self, kind: Kind, who: str, text: str | None = None, offset: int | None = None
@@ -52,6 +52,23 @@ class History:
     def of(self, who: str) -> list[Event]:
         """Return the events of one client, in its own order."""
         return [event for event in self._events if event.who == who]
+
+    def unanswered(self, who: str) -> int:
+        """Return how many messages a client has sent over its connection without an answer yet."""
+        count = 0
+        for event in self.of(who):
+            if event.kind in ("send", "retry"):
+                count += 1
+            elif event.kind in ("acknowledge", "refuse"):
+                count = max(0, count - 1)
+            elif event.kind not in ("show", "gap", "reset"):  # another connection, or none
+                count = 0
+        return count
+
+    def reached(self, who: str) -> int:
+        """Return the offset that a client's page has come to; 0 before the first."""
+        told = [event for event in self.of(who) if event.kind in ("show", "gap", "reset")]
+        return next((event.offset for event in reversed(told) if event.offset is not None), 0)
 
     @property
     def clients(self) -> list[str]:

@@ -13,9 +13,10 @@ from typing import Literal
 
 from chatlab.history import Event, History
 
-Fate = Literal["arrived", "known", "refused", "waits", "lost"]
+Fate = Literal["arrived", "known", "refused", "waits", "lost", "under way"]
 """What became of a message that was sent: "known" if the server had it already, "waits" if there
-was no connection."""
+was no connection. "under way" is for who looks while it happens: a history alone cannot tell what
+is under way from what is lost."""
 How = Literal["live", "catch-up", "again", "late", "lost"]
 SENDS = ("send", "retry")
 TOGETHER = ("drop", "reconnect", "close")

@@ -447,3 +447,14 @@ def test_what_the_server_tells_is_in_the_picture_and_in_words():
                             "gap ann"))  # fmt: skip
     for words in ("begins anew", "is told of a gap"):
         assert words in str(drawn) and words in drawn.svg
+
+
+def test_message_under_way_stops_short_and_is_no_fault():
+    """It is for who looks while it happens: the picture and the table say so."""
+    diagram = Diagram(history("join ann", "join bob", "send ann hi"))
+    assert "under way" not in diagram.svg
+    diagram.steps[-1].fate = "under way"
+    assert 'class="under way"' in diagram.svg
+    assert 'class="fault"' not in diagram.svg
+    assert 'sends "hi" (under way)' in str(diagram)
+    assert "lost" not in diagram.summary
