@@ -33,7 +33,9 @@ KEY_BYTES = 24
 """Random bytes in the address of a panel: who does not know it can neither look nor press."""
 VIEWERS = web.AppKey("viewers", set)
 LARGEST = 4096
-"""Bytes that a browser may send at a time."""
+"""Bytes that a press may have."""
+LARGEST_NEWS = 150_000
+"""Bytes that the page in the frame may say at a time: a message is in it."""
 TICK = 0.1
 """Seconds between two looks. Only what has changed is sent."""
 HEADERS = {
@@ -188,7 +190,7 @@ class Panel:
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         """Send what has changed, as long as somebody looks."""
-        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=LARGEST)
+        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=LARGEST_NEWS)
         await socket.prepare(request)
         request.app[VIEWERS].add(socket)
         sending = asyncio.create_task(self._show(socket))

@@ -281,7 +281,7 @@ async def test_what_the_frame_says_is_told_until_its_viewer_leaves(stage, viewer
         await until(lambda: stage.told)
         [(one, news)] = stage.told
         assert news == {"offset": 3}
-        await stream.send_str("x" * 5000)
+        await stream.send_str("x" * 200_000)
         await until(lambda: (one, None) in stage.told)
         await other.send_json({"offset": 4})
         await until(lambda: len(stage.told) == 3)

@@ -8,7 +8,9 @@ const element = (id) => document.getElementById(id);
 const picture = {}; // what there is to see, as far as it was sent
 let socket;
 let pause = FIRST_PAUSE;
-let frameTells; // what the page in the frame has said of itself
+let untold = []; // what the page in the frame has said, and could not be passed on yet
+const MOST = 1000;
+let ask = () => {}; // ask the page in the frame to tell
 
 function write(where, words) {
   const text = String(words);
@@ -124,16 +126,27 @@ function showClients(clients) {
   });
 }
 
+// The picture grows, and its reader follows it until they scroll up.
+const region = document.querySelector("#drawing div");
+let following = true;
+let before = 0; // where it was scrolled to
+const follow = () => {
+  if (following) region.scrollTop = region.scrollHeight;
+};
+region.onscroll = () => {
+  const atEnd = region.scrollHeight - region.scrollTop - region.clientHeight < 40;
+  following = atEnd || (following && region.scrollTop >= before); // it may have grown meanwhile
+  before = region.scrollTop;
+};
+new ResizeObserver(follow).observe(region);
+
 // The picture is an image: whatever is written in it, nothing of it can run.
 function showDrawing(drawing) {
   const figure = element("drawing");
   figure.hidden = !drawing;
   if (!drawing) return;
-  const [region, image] = [figure.querySelector("div"), figure.querySelector("img")];
-  const atEnd = region.scrollHeight - region.scrollTop - region.clientHeight < 40;
-  image.onload = () => {
-    if (atEnd) region.scrollTop = region.scrollHeight; // it grows, and its reader follows
-  };
+  const image = figure.querySelector("img");
+  image.onload = follow;
   image.alt = drawing.alt;
   image.src = `data:image/svg+xml,${encodeURIComponent(drawing.svg)}`;
   write(figure.querySelector("figcaption"), drawing.caption);
@@ -175,8 +188,10 @@ function showState(connected) {
   element("state").dataset.connected = connected;
 }
 
-function tell() {
-  if (frameTells && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frameTells));
+function passOn() {
+  if (socket.readyState !== WebSocket.OPEN) return;
+  untold.forEach((news) => socket.send(JSON.stringify(news)));
+  untold = [];
 }
 
 function connect() {
@@ -186,7 +201,8 @@ function connect() {
   socket.onopen = () => {
     pause = FIRST_PAUSE;
     showState(true);
-    tell();
+    ask();
+    passOn();
   };
   socket.onmessage = ({ data }) => show(JSON.parse(data));
   socket.onclose = () => {
@@ -196,9 +212,16 @@ function connect() {
   };
 }
 
-addEventListener("message", ({ source, data }) => {
-  if (source !== document.querySelector("iframe").contentWindow || !data?.chatlab) return;
-  frameTells = data.chatlab;
-  tell();
+// The page in the frame tells what happens there, when it knows who is around it.
+addEventListener("message", ({ source, origin, data }) => {
+  if (source !== document.querySelector("iframe").contentWindow) return;
+  if (data === "chatlab: is there a panel?") {
+    ask = () => source.postMessage("chatlab: a panel", origin);
+    ask();
+  }
+  if (!data?.chatlab) return;
+  untold.push(data.chatlab);
+  if (untold.length > MOST) untold.shift();
+  passOn();
 });
 connect();
