@@ -6,7 +6,6 @@ It is on top of everything else: only the ladder, notebooks and tests import it.
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterable
@@ -20,7 +19,9 @@ from chatlab.background import BackgroundServer
 from chatlab.checker import Verdict, check
 from chatlab.client import PATIENCE, ChatClient
 from chatlab.diagram import Diagram
+from chatlab.hearsay import THE_PAGE, Hearsay
 from chatlab.history import SERVER, History, Kind
+from chatlab.live import Live, Page
 from chatlab.log import MessageLog
 from chatlab.network import LINK_FAULTS, Link, Mishap
 from chatlab.probe import REST, Gate, Hold, WatchedServer, watched
@@ -71,6 +72,8 @@ class Lab:
         self._numbers = count(1)
         self._gate = None if process else Gate()
         self._hold: Hold | None = None
+        self._live: Live | None = None
+        self._told = Hearsay()
         self._folder = tempfile.TemporaryDirectory(prefix="chatlab-")
         self.db = Path(self._folder.name) / "chat.db"
         """The file of the message log. It goes when the lab is closed."""
@@ -122,6 +125,8 @@ class Lab:
         del _OPEN[self.server.name]
         self._go_on()
         try:
+            if self._live is not None:
+                await self._live.close()
             for name in self.clients:
                 await self._leave(name)
             self.server.stop()
@@ -146,8 +151,9 @@ class Lab:
         return tabs[0] if len(tabs) == 1 else tabs
 
     async def _join(self, name: str, tab: Callable[..., ChatClient]) -> None:
-        if name == SERVER:
-            raise ValueError(f"{SERVER!r} is the server's own name")
+        if name in (SERVER, THE_PAGE):
+            whose = "the server's own name" if name == SERVER else "the name of a real page"
+            raise ValueError(f"{name!r} is {whose}")
         if name in self.clients:
             await self._leave(name)
         link = self.links[name] = await Link(self.server.port)
@@ -234,18 +240,24 @@ class Lab:
 
     async def _end_server(self, kind: Kind, end: Callable[[], None]) -> None:
         if self.server.running:
-            self._go_on()
-            self.history.record(kind, SERVER)
-            end()
+            self._end_at_once(kind, end)
             for tab in self.clients.values():
                 await tab.until(lambda tab=tab: not tab.connected, "notice that the server is gone")
+
+    def _end_at_once(self, kind: Kind, end: Callable[[], None]) -> None:
+        self._go_on()
+        self.history.record(kind, SERVER)
+        end()
 
     async def start(self) -> None:
         """Start the server again, on the same port and database; return when all tabs are back."""
         if not self.server.running:
-            self.history.record("start", SERVER)
-            self.server.start()
+            self._start_at_once()
             await self.quiet()
+
+    def _start_at_once(self) -> None:
+        self.history.record("start", SERVER)
+        self.server.start()
 
     async def restart(self) -> None:
         """Stop the server and start it again. The tabs that were connected come back."""
@@ -285,10 +297,8 @@ class Lab:
 
     async def _suffer(self, mishap: Mishap) -> None:
         if mishap.kind == "kill":
-            self.history.record("kill", SERVER)
-            self.server.kill()
-            self.history.record("start", SERVER)
-            self.server.start()
+            self._end_at_once("kill", self.server.kill)
+            self._start_at_once()
         elif mishap.kind in LINK_FAULTS:
             getattr(self.links[mishap.who], mishap.kind)()
         else:
@@ -315,15 +325,36 @@ class Lab:
         await self.quiet()
         async with MessageLog(self.db) as log:
             stored = await log.after(0)
-            return check(self.history, stored, promised=promised, trimmed=log.trimmed)
+            history = self._told.sends_among(self.history)
+            return check(history, stored, promised=promised, trimmed=log.trimmed)
 
     def diagram(self) -> Diagram:
-        """Draw what has happened so far."""
-        return Diagram(self.history)
+        """Draw what has happened so far. What was told by the page in `lab.live()` is in it."""
+        return Diagram(self._told.among(self.history))
 
     def page(self, height: int = 320) -> Page:
         """Show the chat page of this lab's server: a real tab beside the simulated ones."""
         return Page(self.server.port, height)
+
+    def live(self, height: int = 720) -> Live:
+        """Show what goes on while cells run, with buttons that interfere, and the chat page.
+
+        It is there until the lab is closed; asking again shows the same one. Raises RuntimeError if
+        the lab is not open.
+        """
+        if _OPEN.get(self.server.name) is not self:
+            raise RuntimeError("only a lab that is open can be shown live")
+        if self._live is None:
+            self._live = Live(self, self._told, self._loop, self._server_buttons(), self._report)
+        return self._live.open(height)
+
+    def _server_buttons(self) -> dict[str, Callable[[], None]]:
+        """What can be done to the server at a press; nobody waits for the tabs."""
+        end = "stop" if self._gate is not None else "kill"
+        return {
+            end: partial(self._end_at_once, end, getattr(self.server, end)),
+            "start": self._start_at_once,
+        }
 
     def _tabs(self) -> list[ChatClient]:
         """The tabs that have a connection, or will have one soon."""
@@ -370,25 +401,6 @@ class Pause:
         self._hold.release()
         with suppress(ConnectionError):
             return await self.action
-
-
-class Page:
-    """The chat page in a frame of the notebook. Here `height` is in pixels."""
-
-    def __init__(self, port: int, height: int) -> None:
-        # The page that shows the notebook decides: localhost, or a hub that forwards to this port.
-        hub = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
-        self.url = f"{hub}proxy/{port}/" if hub else f"http://localhost:{port}/"
-        self.height = height
-
-    def _repr_html_(self) -> str:
-        return (
-            f'<iframe src="{self.url}" title="The chat page" width="100%" height="{self.height}" '
-            'style="border: 1px solid #8888"></iframe>'
-        )
-
-    def __repr__(self) -> str:
-        return f"The chat page: {self.url}"
 
 
 async def _posted(tab: ChatClient) -> None:

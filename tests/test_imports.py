@@ -17,6 +17,7 @@ PURE = {
     "guess",
     "outbox",
     "roster",
+    "hearsay",
 }
 IO = {"aiohttp", "aiosqlite", "asyncio", "socket", "socketio", "sqlite3", "subprocess", "threading"}
 MAY_IMPORT = {
@@ -48,12 +49,26 @@ MAY_IMPORT = {
     "server": {"delivery", "log", "messages", "recovery", "transport"},
     "probe": {"log", "messages"},
     "panel": set(),
+    "hearsay": {"history"},
+    "live": {
+        "background",
+        "client",
+        "diagram",
+        "hearsay",
+        "history",
+        "log",
+        "network",
+        "panel",
+        "steps",
+    },
     "lab": {
         "background",
         "checker",
         "client",
         "diagram",
+        "hearsay",
         "history",
+        "live",
         "log",
         "network",
         "probe",

@@ -6,6 +6,7 @@ import { Join, signed } from "./join.js";
 import { Kept } from "./kept.js";
 import { showLetters } from "./letters.js";
 import { Outbox } from "./outbox.js";
+import { Teller } from "./teller.js";
 
 const CDN = "https://cdn.socket.io/4.8.4/socket.io.min.js";
 const INTEGRITY = "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1";
@@ -93,6 +94,9 @@ function show(content, position) {
   showNotice();
 }
 
+// A number for a message that has one, and nothing for one of the first chapters.
+const numbered = (position) => (Number.isInteger(position) ? position : undefined);
+
 function showGap(position) {
   messages.append(gapOf(reached + 1, position));
   follow();
@@ -110,6 +114,7 @@ function forget() {
 // The server tells how its log fits what we have: after which offset it goes on, and whether it can
 // go on at all, or our offset means nothing there ("reset").
 function goOn({ epoch, after, outcome }) {
+  if (outcome !== "continued") teller.tell(outcome, undefined, after);
   if (outcome === "reset") {
     forget();
     anew.textContent = "The server has another history: the page began anew.";
@@ -128,13 +133,31 @@ function guess(position, asked) {
 }
 
 let socket; // there is none until the client has loaded
-const outbox = new Outbox(
-  (content, key, answered) => socket.emit("chat message", content, key, answered),
-  () => {
-    showLetters(outbox, takeBack);
-    showNotice();
-  },
-);
+const outbox = new Outbox(send, () => {
+  showLetters(outbox, takeBack);
+  showNotice();
+  teller.tell();
+});
+const teller = new Teller(() => ({
+  state: state.textContent,
+  connected: Boolean(socket?.connected),
+  reached,
+  pending: outbox.letters.filter(({ refusal }) => refusal === undefined).length,
+}));
+
+const old = new Set(); // keys of letters that were sent already, or have waited for a connection
+
+function send(content, key, answered) {
+  if (old.has(key)) teller.tell("retry", content);
+  old.add(key);
+  socket.emit("chat message", content, key, (answer) => {
+    if (!answer?.error) teller.tell("acknowledge", content, numbered(answer));
+    else if (answer.error !== "not stored") teller.tell("refuse", content);
+    answered(answer);
+  });
+}
+
+const age = () => outbox.letters.forEach(({ key }) => old.add(key));
 
 // Take the text of a letter back into the form, in front of what is being written there.
 function takeBack(letter) {
@@ -177,6 +200,7 @@ function start() {
       guess(position, asked);
     }
     show(content, position);
+    teller.tell("show", String(content), numbered(position));
   });
 
   socket.on("where", (answer) => answer(reached)); // a class asks how far we have come
@@ -189,20 +213,26 @@ function start() {
     state.dataset.connected = socket.connected;
     line.textContent = wanted() ? "Drop the line" : "Reconnect";
   };
+  let first = true; // whether this page has had no connection yet
   socket.on("connect", () => {
     problem.textContent = "";
     join.entered();
     showState();
+    teller.tell(first ? "load" : "reconnect");
+    first = false;
     outbox.connected();
   });
   socket.on("disconnect", () => {
     showState();
+    teller.tell("drop");
+    age();
     outbox.disconnected();
   });
   socket.on("connect_error", (error) => {
     if (join.concerns(error)) join.ask(error);
     else if (error.data) problem.textContent = `The server refuses: ${error.message}`;
     showState();
+    teller.tell();
   });
 
   line.onclick = () => {
@@ -212,6 +242,7 @@ function start() {
     else if (socket.connected) socket.io.engine.close();
     else socket.disconnect(); // and stop trying
     showState();
+    teller.tell();
   };
   if (join.missing) {
     join.ask();
@@ -222,12 +253,15 @@ function start() {
 // Writing needs no connection, and not even the client: the outbox waits.
 form.onsubmit = (event) => {
   event.preventDefault();
+  teller.tell("send", text.value);
   outbox.add(text.value);
+  if (!socket?.connected) age();
   text.value = "";
 };
 reload.onclick = () => location.reload();
 
 showKept();
+age(); // what an earlier page has left
 showLetters(outbox, takeBack);
 showNotice();
 // In a frame the focus is where its reader works: a notebook must not lose it to this page.
