@@ -86,6 +86,10 @@ async def shown(server=chat, *names, **options):
             yield lab, viewer
 
 
+def kinds(lab, who):
+    return [event.kind for event in lab.history.of(who)]
+
+
 def button_of(name, button):
     return lambda viewer: button in viewer.rows[name]["buttons"]
 
@@ -127,7 +131,7 @@ async def test_dropped_tab_is_away_and_catches_up():
         await viewer.sees(lambda seen: seen.rows["bob"]["Offset"] == "1 of 1")
         assert bob.messages == ["where are you?"]
         assert (await lab.verdict()).valid
-        assert [event.kind for event in lab.history.of("bob")][:3] == ["join", "drop", "reconnect"]
+        assert kinds(lab, "bob")[:3] == ["join", "drop", "reconnect"]
 
 
 async def test_frozen_link_holds_what_is_in_flight():
@@ -170,7 +174,7 @@ async def test_reloaded_tab_forgets_and_gets_everything_again():
         await viewer.press("reload", "ann")
         await ann.sees(1)
         await viewer.sees(lambda seen: "reloads" in seen.picture["drawing"]["alt"])
-        assert [event.kind for event in lab.history.of("ann")].count("reload") == 1
+        assert kinds(lab, "ann").count("reload") == 1
 
 
 async def test_killed_process_is_gone_and_the_next_one_has_everything():
@@ -190,8 +194,8 @@ async def test_killed_process_is_gone_and_the_next_one_has_everything():
         await viewer.sees(lambda seen: seen.picture["facts"]["server"] == "running")
         lab.links["bob"].thaw()
         await viewer.sees(lambda seen: seen.rows["ann"]["State"] == "caught up")
-        await bob.until(lambda: not bob.connected)  # only now it hears of the end
-        await bob.until(lambda: bob.connected)
+        # Only after the thaw it hears of the end.
+        await bob.until(lambda: bob.connected and "reconnect" in kinds(lab, "bob"))
         await bob.send("after")
         assert (await lab.verdict()).valid
         assert ann.messages == ["before", "after"]
@@ -245,7 +249,7 @@ async def test_page_has_a_link_of_its_own_that_is_cut_and_mended():
         await viewer.press("reconnect", THE_PAGE)
         assert await page.sees(1) == ["are you there?"]
         await viewer.sees(lambda seen: seen.rows[THE_PAGE]["In flight"] == "nothing")
-        assert [event.kind for event in lab.history.of("ann")].count("drop") == 0
+        assert "drop" not in kinds(lab, "ann")
 
 
 async def test_page_is_frozen_and_thawed():
