@@ -245,9 +245,10 @@ class Lab:
                 await tab.until(lambda tab=tab: not tab.connected, "notice that the server is gone")
 
     def _end_at_once(self, kind: Kind, end: Callable[[], None]) -> None:
-        self._go_on()
-        self.history.record(kind, SERVER)
-        end()
+        if self.server.running:
+            self._go_on()
+            self.history.record(kind, SERVER)
+            end()
 
     async def start(self) -> None:
         """Start the server again, on the same port and database; return when all tabs are back."""
@@ -256,8 +257,9 @@ class Lab:
             await self.quiet()
 
     def _start_at_once(self) -> None:
-        self.history.record("start", SERVER)
-        self.server.start()
+        if not self.server.running:
+            self.history.record("start", SERVER)
+            self.server.start()
 
     async def restart(self) -> None:
         """Stop the server and start it again. The tabs that were connected come back."""

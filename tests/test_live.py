@@ -214,6 +214,18 @@ async def test_server_in_a_thread_is_stopped_and_started():
         assert "stops" in viewer.picture["drawing"]["alt"]
 
 
+async def test_button_that_was_pressed_twice_kills_once():
+    """The second press was on its way when the server ended: nothing is killed, nor recorded."""
+    async with shown(chat, "ann", process=True) as (lab, _):
+        press = lab.live().panel.buttons
+        for button in ("kill", "kill", "start", "start"):
+            pressed = asyncio.run_coroutine_threadsafe(
+                press[button](), lab.live().server._worker.loop
+            )
+            await asyncio.wrap_future(pressed)
+        assert kinds(lab, "server") == ["kill", "start"]
+
+
 async def test_button_that_fails_says_why_and_nothing_else_breaks():
     """Reconnecting needs a server."""
     async with shown(chat, "ann") as (lab, viewer):
