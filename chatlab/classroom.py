@@ -25,7 +25,7 @@ from chatlab.seats import ADDRESS, CAUGHT_UP, Row, Seats
 from chatlab.server import Handlers, chat, create_app
 from chatlab.session_store import SessionStore
 
-COLUMNS = ["state", "offset", "behind"]
+COLUMNS = ["State", "Offset", "Behind"]
 DROP, FREEZE, THAW = "Drop everyone", "Freeze everyone", "Thaw everyone"
 BUTTONS = {DROP: "cut", FREEZE: "freeze", THAW: "thaw"}
 """The buttons of the console, and what each does to the line."""
