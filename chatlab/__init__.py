@@ -8,10 +8,11 @@ from chatlab.client import ChatClient
 from chatlab.delivery import Delivery
 from chatlab.diagram import Diagram
 from chatlab.evenings import RUNGS, Rung
+from chatlab.exercise import judged, should_be_valid, should_go_wrong, should_show
 from chatlab.game import Game, find_fault
 from chatlab.guess import Guess
 from chatlab.history import Event, History
-from chatlab.lab import Lab, should_be_valid, should_show
+from chatlab.lab import Lab
 from chatlab.ladder import Climb, climb
 from chatlab.log import MessageLog
 from chatlab.messages import CHAT_MESSAGE, Message, Refused, check_text, epoch_of, offset_of
@@ -54,8 +55,10 @@ __all__ = [
     "create_app",
     "epoch_of",
     "find_fault",
+    "judged",
     "offset_of",
     "recovered",
     "should_be_valid",
+    "should_go_wrong",
     "should_show",
 ]

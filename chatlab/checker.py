@@ -56,6 +56,8 @@ class Verdict:
     """Messages that were sent and never answered: each may have been stored, or not."""
     doubt: str = ""
     """Why nothing can be said, although no fault was found."""
+    history: History | None = field(default=None, compare=False)
+    """What was judged."""
 
     @property
     def outcome(self) -> Literal["valid", "invalid", "unknown"]:
@@ -132,7 +134,7 @@ def check(
             facts.known.pop(fault.message, None)
     faults += (fault for page in facts.pages for fault in _faults_of(page, facts))
     faults.sort(key=lambda fault: (fault.message.offset or 0, fault.who, fault.kind))
-    return Verdict(tuple(faults), tuple(facts.unacknowledged), _doubt(facts))
+    return Verdict(tuple(faults), tuple(facts.unacknowledged), _doubt(facts), history)
 
 
 def _doubt(facts: _Facts) -> str:

@@ -56,7 +56,7 @@ class Game:
         """
         for move in moves:
             possible = self._under_way() | self._choices()
-            name = self.moves[move] if isinstance(move, int) else move
+            name = dict(enumerate(self.moves)).get(move, move)
             if name not in possible:
                 raise ValueError(f"{name!r} cannot happen now; what can: {self.moves}")
             possible[name]()

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Generator, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -110,6 +111,8 @@ class Lab:
             raise
         self._ticker = asyncio.create_task(_tick())
         _OPEN[self.server.name] = self
+        if (opened := _opened.get()) is not None:
+            opened.append(self)
         return self
 
     async def close(self) -> None:
@@ -133,6 +136,11 @@ class Lab:
         finally:
             self._ticker.cancel()
             self._folder.cleanup()
+
+    @staticmethod
+    def of(tab: ChatClient) -> Lab | None:
+        """Return the open lab that a tab is in."""
+        return next((lab for lab in _OPEN.values() if tab in lab.clients.values()), None)
 
     @property
     def reads(self) -> int:
@@ -373,19 +381,15 @@ class Lab:
             self.server.errors.append(error)
 
 
-def should_show(tab: ChatClient, *texts: str) -> str:
-    """Say whether a page shows exactly these texts in this order: solved, or not yet and why."""
-    shown = f"{tab.name}'s page shows {tab.messages or 'nothing'}"
-    if tab.messages == list(texts):
-        return f"solved: {shown}"
-    return f"not yet: {shown}, and it should show {list(texts)}"
-
-
-def should_be_valid(*verdicts: Verdict) -> str:
-    """Say whether all verdicts are valid: solved, or not yet and the first fault."""
-    wrong = [verdict for verdict in verdicts if not verdict.valid]
-    worst = (wrong or list(verdicts))[0]
-    return f"{'not yet' if wrong else 'solved'}: {'; '.join(str(worst).splitlines()[:2])}"
+@contextmanager
+def labs_opened() -> Iterator[list[Lab]]:
+    """Note the labs that are opened meanwhile, by what runs in this context."""
+    labs: list[Lab] = []
+    before = _opened.set(labs)
+    try:
+        yield labs
+    finally:
+        _opened.reset(before)
 
 
 class Pause:
@@ -403,6 +407,9 @@ class Pause:
         self._hold.release()
         with suppress(ConnectionError):
             return await self.action
+
+
+_opened: ContextVar[list[Lab] | None] = ContextVar("opened", default=None)
 
 
 async def _posted(tab: ChatClient) -> None:

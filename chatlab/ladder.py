@@ -61,8 +61,8 @@ async def climb(server: Callable[..., None]) -> Climb:
     for reached, rung in enumerate(RUNGS):
         lab = Lab(server, name=f"ladder {next(_LABS)}", **rung.options)
         if why := await _attempt(rung, lab):
-            return Climb(reached, why, _evening(lab))
-    return Climb(len(RUNGS), "", _evening(lab))
+            return Climb(reached, why, evening(lab.history))
+    return Climb(len(RUNGS), "", evening(lab.history))
 
 
 async def _attempt(rung: Rung, lab: Lab) -> str:
@@ -73,23 +73,23 @@ async def _attempt(rung: Rung, lab: Lab) -> str:
             why = _fault(await rung.evening(lab))
     except Exception as error:  # whatever a learner's server may raise
         if why is None:  # and not when the evening is over, and a stream loses its log
-            why = _explained(error, lab)
+            why = explained(error, lab.history)
     return why
 
 
-def _explained(error: Exception, lab: Lab) -> str:
+def explained(error: Exception, history: History) -> str:
     """Say why an evening did not come to its end."""
     if isinstance(error, TimeoutError):
-        return str(error) or _unfinished(lab)
+        return str(error) or _unfinished(history)
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return f"an error came up, {type(error).__name__}: {error}"
 
 
-def _evening(lab: Lab) -> History:
-    """Return what happened before the lab was closed: no evening closes a tab."""
+def evening(lived: History) -> History:
+    """Return what happened before a lab was closed: no evening closes a tab."""
     history = History()
-    for event in lab.history:
+    for event in lived:
         if event.kind != "close":
             history.record(event.kind, event.who, event.text, event.offset)
     return history
@@ -102,8 +102,8 @@ def _fault(result: Verdict | str) -> str:
     return result
 
 
-def _unfinished(lab: Lab) -> str:
+def _unfinished(history: History) -> str:
     """Say what an evening still waits for."""
-    if waiting := check(lab.history).unacknowledged:
+    if waiting := check(history).unacknowledged:
         return f'no answer to the message "{waiting[0].text}": has it a handler, and does that end?'
     return "it does not come to rest: does a handler go on for ever, or ask again and again?"

@@ -81,7 +81,7 @@ def _follow_attempts(history: History, steps: list[Step], of_event: dict[int, in
         if event.kind in SENDS:
             step = steps[of_event[place]]
             step.fate = "waits" if event.who in away else "lost"
-            if event.kind == "send":
+            if event.kind == "send" or not messages:  # an outbox may repeat what was answered
                 messages.append([])
             message = messages[-1 if event.kind == "send" else 0]
             step.again = any(steps[of_event[before]].fate == "lost" for before in message)

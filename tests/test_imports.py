@@ -78,6 +78,7 @@ MAY_IMPORT = {
     },
     "evenings": {"checker", "client", "lab", "messages", "network"},
     "ladder": {"checker", "diagram", "evenings", "history", "lab"},
+    "exercise": {"checker", "client", "diagram", "history", "lab", "ladder"},
     "seats": {"log", "messages", "roster", "server"},
     "classroom": {
         "background",

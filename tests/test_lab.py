@@ -12,10 +12,8 @@ from support import ordered, tutorial
 
 import chatlab.client
 import chatlab.lab
-from chatlab.checker import check
 from chatlab.client import ChatClient
-from chatlab.history import History
-from chatlab.lab import Lab, Page, should_be_valid, should_show
+from chatlab.lab import Lab, Page
 from chatlab.network import Mishap, bad_day
 from chatlab.server import chat
 
@@ -617,36 +615,11 @@ async def test_page_of_a_lab_shows_its_server():
         assert f":{lab.server.port}/" in lab.page()._repr_html_()
 
 
-async def test_check_of_an_exercise_says_solved_or_why_not():
-    """The sentence names the tab and what its page shows."""
-    async with Lab(echo) as lab:
-        ann = await lab.join("ann")
-        assert should_show(ann) == "solved: ann's page shows nothing"
-        await ann.send("hello")
-        await lab.quiet()
-        assert should_show(ann, "hello") == "solved: ann's page shows ['hello']"
-        assert should_show(ann, "HELLO").startswith("not yet: ann's page shows ['hello']")
-
-
 async def until(condition):
     """Wait until a condition holds that nothing announces."""
     async with asyncio.timeout(chatlab.client.PATIENCE):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-
-
-def test_verdicts_of_an_exercise_say_solved_or_why_not():
-    """The first one that is not valid is told, with its first fault; a doubt is not solved."""
-    history = History()
-    assert should_be_valid(check(history)) == "not yet: unknown: nothing was sent"
-    history.record("join", "ann")
-    history.record("send", "ann", "hello")
-    history.record("acknowledge", "ann", "hello", 1)
-    lost = check(history)
-    history.record("show", "ann", "hello", 1)
-    valid = check(history)
-    assert should_be_valid(valid, valid) == "solved: valid: every message once and in order"
-    assert should_be_valid(valid, lost).startswith("not yet: invalid: 1 ")
 
 
 async def test_verdict_on_a_log_that_keeps_few_messages_is_valid():

@@ -39,6 +39,12 @@ def test_tabs_that_drop_one_after_the_other_share_a_step():
     ]  # fmt: skip
 
 
+def test_message_that_is_repeated_after_its_answer_is_a_step_more():
+    """An outbox that forgets to take it out sends it again, and that can be drawn."""
+    steps = steps_of(history("join ann", *SAID, "retry ann hi", "acknowledge ann hi"))
+    assert [step.fate for step in steps[1:]] == ["arrived", "arrived"]
+
+
 def test_send_with_an_acknowledged_offset_has_it():
     """The server says which place the message got."""
     step = steps_of(history("join ann", "send ann hi", "acknowledge ann hi 7"))[-1]
