@@ -1,0 +1,56 @@
+"""Write blank copies of the chapters, to be handed out: `make blank`, or name a folder for them.
+
+A copy has no outputs and no solutions, and its exercise is as it was set. It runs to its end, and
+its check says what is not solved yet. Links lead where they led; a chapter leads to a blank one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+CHAPTERS = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def blank(path: Path, folder: Path) -> nbformat.NotebookNode:
+    """Return a chapter as it will be in the folder: without outputs and solutions."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells = [
+        cell for cell in notebook.cells if "solution" not in cell.metadata.get("tags", [])
+    ]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        else:
+            cell.source = re.sub(
+                r"\]\(([^):#]+)", lambda link: _moved(link[1], folder), cell.source
+            )
+    return notebook
+
+
+def _moved(target: str, folder: Path) -> str:
+    """Write a link to a file so that it leads there from the folder."""
+    place = (NOTEBOOKS / target).resolve()
+    if place in CHAPTERS:
+        return f"]({place.name}"
+    return f"]({Path(os.path.relpath(place, folder)).as_posix()}"
+
+
+def main() -> None:
+    folder = Path(*sys.argv[1:2] or [ROOT / "blank"]).resolve()
+    if folder == NOTEBOOKS:
+        sys.exit("The folder of the chapters is no place for blank copies: name another one.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in CHAPTERS:
+        nbformat.write(blank(path, folder), folder / path.name)
+    print(f"{len(CHAPTERS)} blank chapters are in {folder}")
+
+
+if __name__ == "__main__":
+    main()
