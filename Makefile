@@ -7,7 +7,7 @@ LAB_ARGS ?=
 NO_NEWS := --LabApp.news_url=None
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test soak bench notebooks pictures blank serve lint clean
+.PHONY: help lab test soak bench notebooks pictures blank slides serve lint clean
 
 help:
 	@echo "make lab        open JupyterLab on the notebooks"
@@ -17,6 +17,7 @@ help:
 	@echo "make notebooks  run all chapters and store their outputs"
 	@echo "make pictures   make the pictures of the README (with Chromium)"
 	@echo "make blank      write copies of the chapters without solutions and outputs: blank/"
+	@echo "make slides     make a deck of slides of each chapter: slides/"
 	@echo "make serve      run the chat server on http://localhost:3000"
 	@echo "make lint       check the style"
 	@echo "make clean      remove what these commands made"
@@ -43,6 +44,9 @@ pictures: $(READY)
 blank: $(READY)
 	$(BIN)/python .ci/blank.py $(FOLDER)
 
+slides: $(READY)
+	$(BIN)/python .ci/slides.py $(FOLDER)
+
 serve: $(READY)
 	$(BIN)/python -m chatlab
 
@@ -51,7 +55,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv dist blank tests/benchmarks/results chatlab/page/vendor .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist blank slides tests/benchmarks/results chatlab/page/vendor .pytest_cache .ruff_cache .hypothesis
 
 # Debian has a python3 whose venv lacks pip: there, the pip outside installs into the venv.
 $(READY): pyproject.toml .ci/fetch_client.py

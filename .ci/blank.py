@@ -27,19 +27,24 @@ def blank(path: Path, folder: Path) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-        else:
-            cell.source = re.sub(
-                r"\]\(([^):#]+)", lambda link: _moved(link[1], folder), cell.source
-            )
+    moved_links(notebook, folder)
     return notebook
 
 
-def _moved(target: str, folder: Path) -> str:
-    """Write a link to a file so that it leads there from the folder."""
-    place = (NOTEBOOKS / target).resolve()
-    if place in CHAPTERS:
-        return f"]({place.name}"
-    return f"]({Path(os.path.relpath(place, folder)).as_posix()}"
+def moved_links(
+    notebook: nbformat.NotebookNode, folder: Path, chapters_are: str = ".ipynb"
+) -> None:
+    """Write the links to files so that they lead there from a folder that has all chapters."""
+
+    def moved(link: re.Match[str]) -> str:
+        place = (NOTEBOOKS / link[1]).resolve()
+        if place in CHAPTERS:
+            return f"]({place.stem}{chapters_are}"
+        return f"]({Path(os.path.relpath(place, folder)).as_posix()}"
+
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\]\(([^):#]+)(?=[)#])", moved, cell.source)
 
 
 def main() -> None:

@@ -18,6 +18,8 @@ import nbformat
 from nbclient import NotebookClient
 from traitlets.config import Config
 
+from slides import mark
+
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 METADATA = {
     "kernelspec": {
@@ -72,6 +74,8 @@ def store(notebook: nbformat.NotebookNode, path: Path) -> None:
         cell.metadata.pop("execution", None)
         if "nbval-ignore-output" in cell.metadata.get("tags", []):
             cell.outputs = []
+    if notebook.cells:
+        mark(notebook)
     path.write_text(nbformat.writes(notebook, indent=1).rstrip() + "\n")
     print(path.name, flush=True)
 

@@ -194,6 +194,21 @@ def pictures_and_frames_have_names(chapter):
         yield from nameless_pictures(text)
 
 
+def cells_can_be_laid_beside_a_translation(chapter):
+    """Ids begin with the chapter's number, each once; a paragraph is one line of the cell."""
+    ids = [cell.id for cell in chapter.cells]
+    for id in ids:
+        if ids.count(id) > 1 or not re.fullmatch(chapter.name[:2] + r"-\d\d(-\w+)?", id):
+            yield f"{id} is no id of its own"
+    for cell in chapter.cells:
+        if cell.cell_type == "markdown":
+            for above, below in pairwise(cell.source.split("\n")):
+                if re.match(r"[^\W_]", above) and re.match(r"[^\W\d_]", below):
+                    yield f"{cell.id} breaks a paragraph before {below!r}"
+        if cell.get("attachments"):
+            yield f"{cell.id} has a picture that no code has made"
+
+
 def tags_are_known(chapter):
     for cell in chapter.cells:
         for tag in set(tags(cell)) - TAGS:
@@ -362,6 +377,18 @@ def change_outputs(old, new):
     return plant
 
 
+def repeat_an_id(chapter):
+    chapter.cells[1].id = chapter.cells[0].id
+
+
+def break_a_paragraph(chapter):
+    chapter.cells[0].source += "\n\nThis goes\non below."
+
+
+def attach_a_picture(chapter):
+    chapter.cells[0].attachments = {"bob.png": {}}
+
+
 def tag_oddly(chapter):
     chapter.cells[0].metadata.tags = ["skip"]
 
@@ -452,6 +479,10 @@ FAULTS = [
     (pictures_and_frames_have_names, add_prose("![](picture.png)")),
     (pictures_and_frames_have_names, add_prose('<img src="picture.png">')),
     (pictures_and_frames_have_names, show_html('<iframe src="page.html"></iframe>')),
+    (cells_can_be_laid_beside_a_translation, repeat_an_id),
+    (cells_can_be_laid_beside_a_translation, add_prose("A cell with an id made by chance.")),
+    (cells_can_be_laid_beside_a_translation, break_a_paragraph),
+    (cells_can_be_laid_beside_a_translation, attach_a_picture),
     (tags_are_known, tag_oddly),
     (exercise_has_a_check_and_a_folded_solution, drop_the_exercise),
     (exercise_has_a_check_and_a_folded_solution, solve),
@@ -669,7 +700,9 @@ def test_kernel_of_a_chapter_needs_no_port(chapter):
 
 def make_notebooks(*paths, first=""):
     """Run notebooks as `make notebooks` does, in a program that does something else first."""
-    program = f"{first}\nimport runpy\nrunpy.run_path({str(RUN_NOTEBOOKS)!r}, run_name='__main__')"
+    folder, script = str(RUN_NOTEBOOKS.parent), str(RUN_NOTEBOOKS)
+    program = f"{first}\nimport runpy, sys\nsys.path.insert(0, {folder!r})\n"
+    program += f"runpy.run_path({script!r}, run_name='__main__')"
     command = [sys.executable, "-c", program, *paths]
     return subprocess.run(command, capture_output=True, text=True)
 
