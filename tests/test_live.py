@@ -5,6 +5,7 @@ import contextlib
 import os
 import subprocess
 import threading
+from concurrent.futures import Future
 
 import aiohttp
 import pytest
@@ -310,6 +311,39 @@ async def test_what_the_page_tells_is_in_the_picture_and_not_in_the_history():
             await other.sees(lambda seen: seen.rows[THE_PAGE]["State"] == "connecting …")
 
 
+async def test_message_of_the_page_is_one_that_somebody_sent():
+    """The verdict has heard of it; the control is a page that tells nothing."""
+    async with shown(chat, "ann") as (lab, viewer), human(viewer) as page:
+        await page.send("hello")
+        assert str(await lab.verdict()).startswith("invalid: 1 phantom")
+        await viewer.tell("load", state="connected")
+        await viewer.tell("send", "hello")
+        await viewer.tell("acknowledge", "hello", 1, state="told")
+        await viewer.sees(lambda seen: seen.rows[THE_PAGE]["State"] == "told")
+        assert (await lab.verdict()).valid
+        assert THE_PAGE in lab.diagram().lanes
+
+
+async def test_offset_is_never_beyond_the_newest():
+    """A tab may have come further since the log was looked at."""
+    async with Lab(chat) as lab:
+        live, ann = lab.live(), await lab.join("ann")
+        assert live.look().facts["newest offset"] == 0
+        await ann.send("one")
+        assert live._offset(1) == "1 of 1"
+
+
+async def test_press_that_is_cut_short_in_the_cells_is_not_done():
+    """Its presser hears an error of the usual kind, which cannot end the demo's own thread."""
+    async with Lab(chat) as lab:
+        live, done = lab.live(), Future()
+        live._begin(asyncio.Event().wait, done)
+        [task] = live._acting
+        task.cancel()
+        with pytest.raises(RuntimeError, match="interrupted"):
+            await asyncio.wrap_future(done)
+
+
 async def test_viewer_who_leaves_takes_the_page_along():
     """It is closed for everybody else."""
     async with shown() as (_, viewer):
@@ -452,7 +486,8 @@ async def test_closed_lab_leaves_nothing_of_its_demo(process):
         pressed = asyncio.create_task(viewer.press("reload", "ann"))
         await lab.links["ann"].holds()
         assert all(now > then for now, then in zip(left(), tabs_alone, strict=True))
-        await lab.close()
+        async with asyncio.timeout(chatlab.client.PATIENCE / 2):  # the reload would take longer
+            await lab.close()
         with pytest.raises(aiohttp.ClientError):
             await pressed
     for taken in (live.server.port, port):
