@@ -16,7 +16,6 @@ from math import ceil
 from pathlib import Path
 
 import nbformat
-
 from blank import CHAPTERS, ROOT, moved_links
 
 SCRIPTS = ("reveal.js@4.6.1", "requirejs@2.3.7", "jquery@3.7.1")

@@ -6,10 +6,9 @@ from copy import deepcopy
 
 import nbformat
 import pytest
+import slides
 from documents import ROOT
 from nbconvert import SlidesExporter
-
-import slides
 
 CHAPTERS = [nbformat.read(path, as_version=4) for path in slides.CHAPTERS]
 NAMES = [path.stem for path in slides.CHAPTERS]
