@@ -3,11 +3,15 @@
 import threading
 
 import pytest
+from hypothesis import settings
 from support import serving
 
 import chatlab.lab
 from chatlab import background
 from chatlab.client import PATIENCE
+
+settings.register_profile("untimed", deadline=None)  # on a busy machine a time is no fault
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -444,7 +444,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(JSON, max_size=4), JSON)
 def test_no_payload_upsets_the_server(tmp_path_factory, arguments, auth):
     """Every message is acknowledged or refused by name, every connection accepted or refused."""
