@@ -1,6 +1,6 @@
 """The lab of the notebooks: a server in the background, tabs that talk to it, and what happened.
 
-It is on top of everything else: only the ladder, notebooks and tests import it.
+It is on top of everything else: only the ladder, exercises, notebooks and tests import it.
 """
 
 from __future__ import annotations
