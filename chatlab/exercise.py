@@ -20,7 +20,7 @@ from chatlab.history import History
 from chatlab.lab import Lab, labs_opened
 from chatlab.ladder import evening, explained
 
-PATIENCE = 8.0
+PATIENCE = 20.0
 """Seconds after which a check that does not come to its end is not solved."""
 
 DRAWN = 60
