@@ -17,6 +17,8 @@ from chatlab.background import CROWD, stop_listening
 
 CHUNK = 65536
 """Bytes that are moved at a time."""
+MOST_WAITING = 1000
+"""New connections that a frozen link holds: what comes beyond that is broken off."""
 TAB_FAULTS = ("drop", "reload", "reconnect")
 LINK_FAULTS = ("cut", "freeze", "thaw", "strand")
 
@@ -64,6 +66,8 @@ class Link:
         self._wires: set[_Wire] = set()
         self._by_port: dict[int, _Wire] = {}
         self._accepting: set[asyncio.Task[None]] = set()
+        self._waiting: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        """New connections that cannot pass yet."""
         self._closed = False
         self._stranded: list[asyncio.StreamWriter] = []
         self._flowing: dict[Direction, asyncio.Event] = {
@@ -129,6 +133,9 @@ class Link:
         """Break every connection: both sides notice at once. New ones can be made."""
         for wire in list(self._wires):
             wire.cut()
+        for task, writer in list(self._waiting.items()):
+            writer.transport.abort()
+            task.cancel()
 
     def freeze(self, *directions: Direction) -> None:
         """Let nothing pass, not even the news that a side has closed: both sides wait.
@@ -164,16 +171,15 @@ class Link:
             self._stranded.append(wire.server[1])
 
     def _accepted(self, *client: Any) -> None:
-        """Take a connection, in a task of its own; a closed link takes none."""
-        if self._closed:
+        """Take a connection, in a task of its own: a closed link none, a frozen one so many."""
+        if self._closed or len(self._waiting) >= MOST_WAITING:
             client[1].transport.abort()
             return
         self._accepting.add(task := asyncio.create_task(self._join(client)))
         task.add_done_callback(self._accepting.discard)
 
     async def _join(self, client: Streams) -> None:
-        for direction in self._flowing:
-            await self._passage(direction)
+        await self._admission(client[1])
         try:
             server = await asyncio.open_connection("127.0.0.1", self.server_port)
         except OSError:  # no server there: the client's connection ends, as it would without us
@@ -195,6 +201,15 @@ class Link:
             del self._by_port[port]
         if server[1] not in self._stranded:
             wire.cut()
+
+    async def _admission(self, writer: asyncio.StreamWriter) -> None:
+        """Wait until a new connection may pass."""
+        self._waiting[task := asyncio.current_task()] = writer
+        try:
+            for direction in self._flowing:
+                await self._passage(direction)
+        finally:
+            del self._waiting[task]
 
     async def _carry(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, direction: Direction

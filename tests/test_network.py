@@ -8,6 +8,7 @@ import warnings
 
 import pytest
 
+import chatlab.network
 from chatlab.network import Link, bad_day
 
 
@@ -323,3 +324,35 @@ async def test_bytes_that_a_frozen_link_holds_are_counted(echo):
         link.cut()
         await turns()
         assert link.in_flight == {"up": 0, "down": 0}
+
+
+async def test_cut_reaches_a_new_connection_that_waits(echo):
+    """A frozen link held it, and nothing of it arrives after the thaw."""
+    async with Link(echo.port) as link:
+        link.freeze()
+        async with client(link.port) as (reader, writer):
+            writer.write(b"hello")
+            await link.holds()
+            link.cut()
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        link.thaw()
+        async with client(link.port) as (reader, writer):
+            writer.write(b"hi")
+            assert await reader.readexactly(2) == b"hi"
+        assert echo.heard == len("hi")
+
+
+async def test_frozen_link_holds_only_so_many_new_connections(echo, monkeypatch):
+    """The others are broken off: each of them would be an open file until the thaw."""
+    monkeypatch.setattr(chatlab.network, "MOST_WAITING", 2)
+    async with Link(echo.port) as link, contextlib.AsyncExitStack() as stack:
+        link.freeze()
+        for count in (1, 2):
+            await stack.enter_async_context(client(link.port))
+            while len(link._waiting) < count:
+                await turns()
+        reader, _ = await stack.enter_async_context(client(link.port))
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        assert len(link._waiting) == 2
