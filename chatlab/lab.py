@@ -9,7 +9,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from itertools import count
@@ -127,15 +127,14 @@ class Lab:
     async def _end(self) -> None:
         del _OPEN[self.server.name]
         self._go_on()
-        try:
-            if self._live is not None:
-                await self._live.close()
+        async with AsyncExitStack() as last_first:  # where one fails, the rest ends all the same
+            last_first.callback(self._folder.cleanup)
+            last_first.callback(self._ticker.cancel)
+            last_first.callback(self.server.stop)
             for name in self.clients:
-                await self._leave(name)
-            self.server.stop()
-        finally:
-            self._ticker.cancel()
-            self._folder.cleanup()
+                last_first.push_async_callback(self._leave, name)
+            if self._live is not None:
+                last_first.push_async_callback(self._live.close)
 
     @staticmethod
     def of(tab: ChatClient) -> Lab | None:

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,8 @@ LARGEST_NEWS = 150_000
 """Bytes that the page in the frame may say at a time: a message is in it."""
 TICK = 0.1
 """Seconds between two looks. Only what has changed is sent."""
+PARTING = 1.0
+"""Seconds in which those who look are told that the panel closes."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -147,7 +150,7 @@ class Panel:
         key = request.match_info.get("key", "")
         if not secrets.compare_digest(key.encode(), self.key.encode()):
             raise web.HTTPNotFound(text="there is nothing here")
-        if not self._may_be_called(request.url.host or ""):
+        if not self._may_be_called(_host(request)):
             raise web.HTTPForbidden(text="the panel is not known by this name")
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != request.host:
@@ -232,6 +235,14 @@ class Panel:
             self.told(viewer, news)
 
 
+def _host(request: web.Request) -> str:
+    """Return the name by which a browser asks for us; nothing if it is none."""
+    try:
+        return request.url.host or ""
+    except ValueError:
+        return ""
+
+
 async def _what(request: web.Request) -> list[str]:
     """Return the button that is pressed, and the client if it is one of a client's buttons."""
     if request.content_type != "application/json":  # a form of another page cannot send that
@@ -254,7 +265,9 @@ async def _file(name: str, request: web.Request) -> web.FileResponse:
 
 async def _send_away(app: web.Application) -> None:
     """End the streams of a panel that closes: else they would keep it waiting."""
-    await asyncio.gather(*(viewer.close() for viewer in list(app[VIEWERS])))
+    with suppress(TimeoutError):  # one that reads no more cannot be told
+        async with asyncio.timeout(PARTING):
+            await asyncio.gather(*(viewer.close() for viewer in list(app[VIEWERS])))
 
 
 def _sentence(error: Exception) -> str:

@@ -636,3 +636,20 @@ async def test_verdict_on_a_log_that_keeps_few_messages_is_valid():
         assert (await lab.verdict()).valid
         assert bob.messages == ["1", "4", "5"] and carol.messages == ["4", "5"]
         assert ann.messages == ["1", "2", "3", "4", "5"]
+
+
+async def test_lab_that_fails_to_close_a_tab_ends_the_rest(monkeypatch):
+    """The error is raised, and no server is left (`nothing_left` looks)."""
+    lab = await Lab(echo)
+    ann, bob = await lab.join("ann", "bob")
+
+    async def fail():
+        raise OSError("the tab is stuck")
+
+    close = ann.close
+    monkeypatch.setattr(ann, "close", fail)
+    with pytest.raises(OSError, match="stuck"):
+        await lab.close()
+    assert not lab.server.running and not bob.connected
+    await close()
+    await lab.links["ann"].close()

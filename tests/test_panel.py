@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 
 from chatlab import panel as panel_module
 from chatlab.background import listening
-from chatlab.panel import SHOWN, Client, Drawing, Panel, Picture
+from chatlab.panel import SHOWN, VIEWERS, Client, Drawing, Panel, Picture
 
 PATIENCE = 10
 QUICK = 0.01
@@ -239,6 +239,7 @@ async def test_page_of_the_panel_can_press_and_look(stage, viewer):
         ("localhost.evil.example", 403),
         ("a b", 403),
         ("[", 403),
+        ("localhost:bad", 403),
     ],
 )
 async def test_name_that_somebody_else_has_given_is_refused(stage, host, status):
@@ -301,6 +302,19 @@ async def test_panel_that_closes_says_goodbye_to_its_viewers(stage):
             await stream.receive_json(timeout=PATIENCE)
         assert (await stream.receive(timeout=PATIENCE)).type is WSMsgType.CLOSE
     await until(lambda: asyncio.all_tasks() <= before)
+
+
+async def test_viewer_that_reads_no_more_does_not_hold_up_the_end(stage, monkeypatch):
+    """It cannot be told that the panel closes, and so it is not waited for."""
+    monkeypatch.setattr(panel_module, "PARTING", 0.01)
+
+    class Stuck:
+        async def close(self):
+            await asyncio.Event().wait()
+
+    app = panel_of(stage).app()
+    async with asyncio.timeout(PATIENCE), listening(app, "127.0.0.1", 0):
+        app[VIEWERS].add(Stuck())
 
 
 async def test_panel_is_a_part_of_another_application(stage):
