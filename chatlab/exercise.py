@@ -1,6 +1,7 @@
 """The checks of the exercises: solved, or not yet and why, in the words and pictures of the course.
 
-Whatever a reader's code does, a check raises nothing: an error is a reason like any other.
+Whatever a reader's code raises, `exit()` included, a check raises nothing: an error is a reason
+like any other.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Judgement(str):
 
     @property
     def solved(self) -> bool:
-        return "not yet" not in self
+        return not any(line.startswith("not yet") for line in self.splitlines())
 
     __repr__ = str.__str__
 
@@ -65,7 +66,7 @@ def judged(check: Callable[..., Any]) -> Callable[..., Any]:
     def judge(*attempt: Any) -> Judgement:
         try:
             return _joined(check(*attempt))
-        except Exception as error:  # whatever a reader's code may raise
+        except (Exception, SystemExit) as error:  # whatever a reader's code may raise
             return _failed(error)
 
     @wraps(check)
@@ -74,7 +75,7 @@ def judged(check: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 async with asyncio.timeout(PATIENCE):
                     return _joined(await check(*attempt))
-            except Exception as error:  # whatever a reader's server may raise
+            except (Exception, SystemExit) as error:  # whatever a reader's server may raise
                 return _failed(error, labs[-1].history if labs else None)
 
     return judge_later if iscoroutinefunction(check) else judge
@@ -123,7 +124,7 @@ def _with_texts(history: History) -> History:
     return drawn
 
 
-def _failed(error: Exception, history: History | None = None) -> Judgement:
+def _failed(error: BaseException, history: History | None = None) -> Judgement:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     why = explained(error, history if history is not None else History())
@@ -131,7 +132,7 @@ def _failed(error: Exception, history: History | None = None) -> Judgement:
     return Judgement(f"not yet: {why}{line}", history)
 
 
-def _line_of(error: Exception) -> str:
+def _line_of(error: BaseException) -> str:
     """Name the innermost line of a cell that an error came through: a cell is in no file."""
     lines = [
         frame.line

@@ -46,13 +46,13 @@ class Guess:
         space = "\n" if "\n" in shown or len(shown) > WIDTH - 40 else " "
         return Beside(f"{self._and_it(*right)}:{space}{shown}")
 
-    def _and_it(self, right: str = "", *_: str) -> str:
-        """Put the guess and the answer that is right into one sentence."""
+    def _and_it(self, *right: str) -> str:
+        """Put the guess and the answer that is right, or the first of them, into one sentence."""
         if not right:
             return f"{self}; this fits no answer here"
-        if right == self._letter:
+        if self._letter in right:
             return f"{self}, and so it is"
-        return f"{self}; it is ({right})"
+        return f"{self}; it is ({right[0]})"
 
     def __str__(self) -> str:
         return f"you guessed ({self._letter})" if self._letter else "no guess yet"

@@ -1,5 +1,7 @@
 """The checks of the exercises: they say solved, or why not, and raise nothing."""
 
+import sys
+
 import pytest
 
 from chatlab.checker import check
@@ -135,3 +137,15 @@ def test_notebook_shows_the_sentence_and_the_picture(history, shown, monkeypatch
     Judgement("not yet: look", history)._ipython_display_()
     assert outputs[0] == {"text/plain": "not yet: look"}
     assert len(outputs) == shown
+
+
+def test_exercise_that_ends_the_program_is_not_solved():
+    """`exit()` in a cell is an error like any other."""
+    said = judged(lambda attempt: attempt())(sys.exit)
+    assert not said.solved and "SystemExit" in said
+
+
+def test_text_that_says_not_yet_is_no_verdict():
+    """A page may show anything."""
+    assert Judgement("solved: bob's page shows ['not yet']").solved
+    assert not Judgement("solved: the first\nnot yet: the second").solved

@@ -75,3 +75,9 @@ def test_answer_is_compared_as_it_is_shown():
     """Two errors that say the same are the same answer."""
     told = Guess("").beside([ConnectionError("gone")], a=[ConnectionError("gone")], b=[])
     assert told.startswith("no guess yet; it is (a): ")
+
+
+def test_guess_is_right_if_one_of_the_answers_that_fit_is_its():
+    """The beginning of what happened may be that of two answers."""
+    told = Guess("b").beside("the first message", a="the first", b="the first message")
+    assert str(told) == "you guessed (b), and so it is: the first message"
