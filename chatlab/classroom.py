@@ -173,8 +173,8 @@ class Classroom:
     @web.middleware
     async def _note_address(self, request: web.Request, handler: Any) -> web.StreamResponse:
         """Note whose request it is: the server sees the link in the place of everybody."""
-        _, port, *_ = request.transport.get_extra_info("peername")
-        ADDRESS.set(self.link.client_at(port))
+        peer = request.get_extra_info("peername")  # None if it is gone already
+        ADDRESS.set(self.link.client_at(peer[1]) if peer else None)
         return await handler(request)
 
 

@@ -24,14 +24,16 @@ MAX_BADGE = 100
 """The longest badge, in characters."""
 MAX_STUDENTS = 500
 """Names that are kept; when there is no room, the one that has been away longest is forgotten."""
+MAX_TABS = 20
+"""Connections that one student may have; one that broke unnoticed counts for about a minute."""
 WRONG_CODES, WRONG_CODES_A_SECOND = 10, 0.1
 """How many wrong codes one address may try at once, and in the long run."""
 MESSAGES, MESSAGES_A_SECOND = 10, 1.0
 """How many messages one student may send at once, and in the long run."""
 MAX_ADDRESSES = 1000
 """Addresses whose wrong codes are remembered."""
-JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
-"""Characters that nobody sees and that some scripts, and some emoji, need."""
+UNSEEN = "200C-200D 034F 115F-1160 17B4-17B5 180B-180F 2800 3164 FE00-FE0F FFA0 E0100-E01EF"
+"""Characters, in ranges, that nobody sees; some scripts, and some emoji, need them."""
 
 
 class Bucket:
@@ -63,7 +65,7 @@ class Door:
     """The join code, and the patience with those who guess it.
 
     Every address has its own share of wrong codes. So nobody can try enough of them to find the
-    right one, and nobody who tries keeps the others out.
+    right one, and whoever tries keeps nobody at another address out.
     """
 
     def __init__(self, code: str, clock: Callable[[], float]) -> None:
@@ -113,7 +115,7 @@ class Student:
     goal: int = 0
     """How far the log had come when the page was asked for that."""
     heard: float = 0
-    """When the page was last heard of."""
+    """When the page last came or left."""
     asked: float | None = None
     """When it was asked for its offset, if it has not answered yet."""
 
@@ -131,7 +133,10 @@ class Student:
         return f"{self.name}: {text}"
 
     def spend(self, now: float) -> None:
-        """Count a message. Raises Refused, so that it is sent again later, if there are many."""
+        """Count a message. Raises Refused, so that it is sent again later, if there are many.
+
+        So whoever sends the next one before the answer may have them stored in another order.
+        """
         if not self.bucket.take(now):
             raise Refused(NOT_STORED, "you write faster than the class can read")
 
@@ -165,13 +170,16 @@ class Roster:
     def join(self, name: Any, badge: Any, sid: str) -> Student:
         """Let somebody in, on one more connection.
 
-        Raises Refused for a name or a badge that is none, and for a name that is taken.
+        Raises Refused for a name or a badge that is none, for a name that is taken, and for one
+        connection too many.
         """
         name, badge = check_name(name), check_badge(badge)
         student = self._students.get(_looks(name)) or self._add(name, badge)
         if not student.owns(badge):
             raise Refused("name taken", f"somebody here is called {name} already: choose another")
         self.leave(sid)
+        if len(student.sids) >= MAX_TABS:
+            raise Refused("too many tabs", f"you have {MAX_TABS} connections: close some")
         student.sids.append(sid)
         student.heard, student.asked = self._clock(), None
         self._here[sid] = student
@@ -232,7 +240,7 @@ def check_name(value: Any) -> str:
         raise Refused("bad name", f"a name has 1 to {MAX_NAME} characters")
     if ":" in name or any(unicodedata.category(letter)[0] == "C" for letter in _seen(name)):
         raise Refused("bad name", "a name has no colon and no control characters")
-    if not any(unicodedata.category(letter)[0] in "LNS" for letter in name):
+    if not any(unicodedata.category(letter)[0] in "LNS" for letter in _seen(name)):
         raise Refused("bad name", "a name has a letter, a digit or a symbol")
     return name
 
@@ -245,12 +253,12 @@ def check_badge(value: Any) -> str:
 
 
 def _seen(name: str) -> str:
-    return name.translate(dict.fromkeys(map(ord, JOINERS)))
+    return name.translate(_NOTHING)
 
 
 def _looks(name: str) -> str:
     """Return what two names have in common that look the same, or nearly."""
-    return unicodedata.normalize("NFKC", _seen(name)).casefold()
+    return " ".join(_seen(unicodedata.normalize("NFKC", _seen(name))).casefold().split())
 
 
 def _network(address: str | None) -> str:
@@ -262,3 +270,13 @@ def _network(address: str | None) -> str:
     if parsed.version == 6 and parsed.ipv4_mapped is None:
         return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
     return str(getattr(parsed, "ipv4_mapped", None) or parsed)
+
+
+def _characters(ranges: str) -> Iterator[int]:
+    for one in ranges.split():
+        first, _, last = one.partition("-")
+        yield from range(int(first, 16), int(last or first, 16) + 1)
+
+
+_NOTHING = dict.fromkeys(_characters(UNSEEN))
+"""What turns a name into what is seen of it."""

@@ -19,7 +19,7 @@ from socketio.exceptions import ConnectionRefusedError
 from chatlab.log import KEY_USED, MessageLog
 from chatlab.messages import CHAT_MESSAGE, NOT_STORED, WHERE, Refused, check_offset, offset_of
 from chatlab.roster import Door, Roster, Student
-from chatlab.server import Handlers, chat
+from chatlab.server import Handlers, chat, drop_key
 
 ASK_EVERY = 0.5
 """Seconds after which a page is asked again how far it has come, while somebody looks."""
@@ -61,26 +61,31 @@ class Seats:
     def __call__(self, sio: socketio.AsyncServer, log: MessageLog) -> None:
         """Register the handlers: those of the finished server, behind the door."""
         self._handlers(sio, log)
+        drop_key(sio)
         self.sio, self.log = sio, log
         self._inner = dict(sio.handlers["/"])
         sio.on("connect", self._connect)
         sio.on("disconnect", self._disconnect)
         sio.on(CHAT_MESSAGE, self._chat_message)
 
-    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
+    async def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> bool | None:
         # Nothing is awaited before the answer is known, so nobody is ever half inside.
         try:
             student = self._admit(sid, ADDRESS.get(), auth)
         except Refused as refusal:
             raise ConnectionRefusedError(str(refusal), refusal.as_dict()) from None
         try:
-            await self._inner["connect"](sid, environ, auth)
+            allowed = await self._inner["connect"](sid, environ, auth)
         except BaseException:
             self.roster.leave(sid)
             raise
+        if allowed is False:  # so a handler of python-socketio's refuses
+            self.roster.leave(sid)
+            return False
         student.goal = self.log.head
         with suppress(Refused):  # who is recovered need not say an offset
             student.offset = offset_of(auth)
+        return None
 
     def _admit(self, sid: str, address: str | None, auth: Any) -> Student:
         """Let somebody in. Who is recovered has to know the code too: a pid is none."""

@@ -82,7 +82,7 @@ def create_app(
     log = MessageLog(db, keep=keep)
     attach(sio, app)
     handlers(sio, log)
-    _drop_key(sio)
+    drop_key(sio)
     app.cleanup_ctx.append(_opened(log, sessions))
     app.router.add_get("/", _index)
     app.router.add_get("/socket.io/socket.io.js", _browser_client)
@@ -90,7 +90,7 @@ def create_app(
     return app
 
 
-def _drop_key(sio: socketio.AsyncServer) -> None:
+def drop_key(sio: socketio.AsyncServer) -> None:
     """Let a handler `chat_message(sid, text)` be called by a client that sends a key too."""
     events = sio.handlers.get("/", {})
     handler = events.get(CHAT_MESSAGE)

@@ -12,6 +12,7 @@ from chatlab.roster import (
     MAX_ADDRESSES,
     MAX_NAME,
     MAX_STUDENTS,
+    MAX_TABS,
     MESSAGES,
     WRONG_CODES,
     WRONG_CODES_A_SECOND,
@@ -317,3 +318,22 @@ def test_what_is_no_message_is_no_message_with_a_name_either(roster, text):
 def test_secrets_are_not_in_what_is_printed(roster):
     """A badge is not shown by accident, in a traceback for instance."""
     assert BADGE not in repr(roster.join("Ann", BADGE, "1"))
+
+
+def test_student_has_only_so_many_connections(roster):
+    """Each costs the server memory, whether or not it is read from."""
+    for number in range(MAX_TABS):
+        roster.join("Ann", BADGE, f"tab {number}")
+    assert refusal(roster.join, "Ann", BADGE, "one too many") == "too many tabs"
+    assert refusal(roster.join, "Bob", OTHER, "another student's") is None
+    roster.leave("tab 3")
+    assert refusal(roster.join, "Ann", BADGE, "in its place") is None
+
+
+@pytest.mark.parametrize("unseen", ["\u3164", "\u034f", "\ufe0f", "\u115f", "\U000e0101", "\u17b5"])
+def test_name_with_characters_that_nobody_sees_is_the_same_name(roster, unseen):
+    """Alone they are no name, and with them nobody else is Anna."""
+    assert refusal(check_name, unseen) == "bad name"
+    roster.join("Anna", BADGE, "sid 1")
+    for name in (f"Anna{unseen}", f"An{unseen}na", f"Anna {unseen}"):
+        assert refusal(roster.join, name, OTHER, "sid 2") == "name taken", ascii(name)

@@ -369,3 +369,27 @@ async def settled(seats, mute=()):
     async with asyncio.timeout(10):
         while any(one.asked is not None for one in seats.roster if one.name not in mute):
             await turns(1)
+
+
+async def test_handler_without_a_key_is_called_without_it(db, clock):
+    """As in any other server: the page sends a key, and the server of a chapter takes none."""
+
+    def plain(sio, log):
+        @sio.event
+        async def connect(sid, environ, auth):
+            return auth["name"] != "Eve"  # so python-socketio lets a handler refuse
+
+        @sio.event
+        async def disconnect(sid, reason):
+            """Nothing to do."""
+
+        @sio.on(CHAT_MESSAGE)
+        async def chat_message(sid, text):
+            return await log.append(text)
+
+    seats = Seats(CODE, clock=clock, handlers=plain)
+    async with serving(db, seats) as served, wired(served.url) as ann, wired(served.url) as eve:
+        await ann.connect(said("Ann"))
+        assert await ann.emit(1, "hello", "a key of its own") == [1]
+        assert (await eve.connect(said("Eve"))).startswith("44")
+        assert [student.name for student in seats.roster if student.sids] == ["Ann"]

@@ -6,7 +6,9 @@
 import { newKey } from "./outbox.js";
 import { Store } from "./store.js";
 
-const REFUSALS = ["no code", "wrong code", "too many codes", "bad name", "name taken", "class full"];
+const REFUSALS = [
+  "no code", "wrong code", "too many codes", "bad name", "name taken", "too many tabs", "class full",
+];
 
 const element = (id) => document.getElementById(id);
 const [dialog, refused, code, name, who] =
@@ -65,6 +67,8 @@ export class Join {
   }
 
   #remember() {
+    // Another tab may have joined since this page was loaded: both are one student.
+    this.badge = Object.fromEntries(this.browser.entries()).badge ?? this.badge;
     this.said = { code: code.value, name: name.value, badge: this.badge };
     this.tab.set("code", code.value);
     this.tab.set("name", name.value);

@@ -46,7 +46,13 @@ messages.onscroll = () => {
 };
 new ResizeObserver(follow).observe(messages);
 
-const join = new Join(() => socket?.disconnect().connect());
+let held = false; // whether the line is down because somebody pressed the button
+
+const join = new Join(() => {
+  held = false;
+  socket?.io.reconnection(true);
+  socket?.disconnect().connect();
+});
 
 function itemOf(content, position) {
   const item = document.createElement("li");
@@ -188,7 +194,6 @@ function start() {
       send({ ...join.said, serverOffset: asked, epoch: kept.epoch }); // if unknown, not sent
     },
   });
-  let held = false; // whether the line is down because somebody pressed the button
 
   socket.on("catching up", (place) => {
     told = true;

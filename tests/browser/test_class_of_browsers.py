@@ -169,6 +169,22 @@ def test_page_is_reloaded_without_a_question(new_browser, school):
     other.shows("Ann: hello")
 
 
+def test_two_tabs_with_the_form_open_are_one_student(new_browser, school):
+    """The code is scanned twice before a name is given: the first tab keeps its name."""
+    context = new_browser()
+    pages = [context.new_page(), context.new_page()]
+    for page in pages:
+        page.goto(f"{school.url}/#code={school.code}")
+        expect(form(page)).to_be_visible()
+    for page, name in zip(pages, ("Ann", "Ann B"), strict=True):
+        fill_in(page, name=name)
+        Tab(page).says("connected")
+    first = Tab(pages[0])
+    first.press("Reload")
+    first.says("connected")
+    expect(form(first.page)).to_be_hidden()
+
+
 def test_name_of_somebody_else_is_refused_and_another_one_taken(new_browser, school):
     """The form says so, and keeps the code."""
     joined(new_browser(), school, "Ann")
