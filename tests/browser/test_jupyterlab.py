@@ -240,8 +240,8 @@ def test_fault_of_a_chapter_is_found(workbench, jupyterlab):
     planted = [
         "from IPython.display import HTML, Javascript",
         f"HTML('{broken}')",
-        "HTML('<script>console.error(\"planted\")</script>')",
-        "Javascript('setTimeout(() => { throw new Error(\"uncaught\"); })')",
+        "HTML('<script>console.error(\"planted\"); window.told = true;</script>')",
+        "Javascript('setTimeout(() => { window.threw = true; throw new Error(\"uncaught\"); })')",
         "raise ValueError('planted too')",
         "'never run'",
     ]
@@ -250,6 +250,7 @@ def test_fault_of_a_chapter_is_found(workbench, jupyterlab):
     nbformat.write(notebook, jupyterlab.course / "notebooks" / "planted.ipynb")
     notebook = workbench.open("planted.ipynb")
     notebook.run_all()
+    notebook.page.wait_for_function("() => window.told && window.threw")  # they run when shown
     assert sorted(faults(notebook, workbench)) == [
         "a picture is not shown: a broken one",
         "cell 4 fails: planted too",
