@@ -43,7 +43,8 @@ SHOW = """async (place) => {
 }"""
 DONE = f"""(places) => {{
   const cells = ({CELLS})();
-  const failed = (cell) => cell.outputs?.some((output) => output.output_type === "error");
+  const isError = (output) => output.output_type === "error";
+  const failed = (cell) => cell.execution_count && cell.outputs?.some(isError);
   return cells.some(failed) || places.every((place) => cells[place].execution_count);
 }}"""
 WIDTH = "(image) => image.decode().then(() => image.naturalWidth, () => 0)"
