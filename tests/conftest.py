@@ -4,7 +4,7 @@ import threading
 
 import pytest
 from hypothesis import settings
-from support import serving
+from support import Kernel, serving
 
 import chatlab.lab
 from chatlab import background
@@ -19,6 +19,14 @@ async def served(tmp_path):
     """The finished server, on the test's own loop."""
     async with serving(tmp_path / "chat.db") as server:
         yield server
+
+
+@pytest.fixture
+def kernel(tmp_path_factory):
+    """A kernel, in a folder whose name is short enough for the sockets in it."""
+    kernel = Kernel(tmp_path_factory.mktemp("k"))
+    yield kernel
+    kernel.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 import sys
 from collections import namedtuple
 from functools import partial
@@ -15,6 +16,7 @@ import cloudpickle
 import pytest
 import socketio
 from aiohttp import web
+from jupyter_client import KernelManager
 
 from chatlab.background import DRAIN
 from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE
@@ -22,6 +24,8 @@ from chatlab.outbox import Outbox
 from chatlab.server import PAGE, chat, create_app
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import this
+PATIENCE = 20
+"""Seconds to wait for a kernel."""
 Served = namedtuple("Served", "url sio log runner")
 AT_ONCE, TEXT = 500, "x" * 500
 """How often a handler is called at once in a busy server, and with which text."""
@@ -240,3 +244,43 @@ async def here(server, auth=None):
     async with wired(server.url) as wire:
         answer = await wire.connect({"pid": ""} | (auth or {}))
         yield wire, json.loads(answer.removeprefix("40"))
+
+
+class Kernel:
+    """A kernel of Jupyter, as a notebook has one. It listens on files: a port may be taken."""
+
+    def __init__(self, folder):
+        self.manager = KernelManager(transport="ipc", connection_file=f"{folder}/kernel.json")
+        self.manager.start_kernel(cwd=str(folder), stderr=subprocess.DEVNULL)
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=PATIENCE)
+
+    def run(self, code):
+        """Run a cell and return what it printed, or the name of the error that it raised."""
+        self.client.execute(code)
+        return self.rest_of_the_cell()
+
+    def rest_of_the_cell(self):
+        said = ""
+        while True:
+            message = self.client.get_iopub_msg(timeout=PATIENCE)
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                said += content["text"]
+            elif message["msg_type"] == "error":
+                said += content["ename"]
+            elif content.get("execution_state") == "idle":
+                return said.strip()
+
+    def begin(self, code):
+        """Run a cell that never ends; return when it says that it waits."""
+        self.client.execute(code)
+        while self.client.get_iopub_msg(timeout=PATIENCE)["msg_type"] != "stream":
+            pass
+
+    def close(self):
+        self.client.stop_channels()
+        if self.manager.has_kernel:
+            self.manager.shutdown_kernel(now=True)
+        self.manager.context.destroy()

@@ -17,7 +17,6 @@ from urllib.request import urlopen
 import cloudpickle
 import pytest
 from aiohttp import web
-from jupyter_client import KernelManager
 
 from chatlab import background
 from chatlab.background import BackgroundServer, listening
@@ -479,53 +478,6 @@ print(process.server._worker.process.pid)
 """
 FOREVER = "print('waiting'); await bob.until(lambda: False)"
 BLOCKED = "import time; print('waiting'); time.sleep(1000)"
-
-
-class Kernel:
-    """A kernel of Jupyter, as a notebook has one."""
-
-    def __init__(self, folder):
-        self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel(cwd=str(folder))
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=PATIENCE)
-
-    def run(self, code):
-        """Run a cell and return what it printed, or the name of the error that it raised."""
-        self.client.execute(code)
-        return self.rest_of_the_cell()
-
-    def rest_of_the_cell(self):
-        said = ""
-        while True:
-            message = self.client.get_iopub_msg(timeout=PATIENCE)
-            content = message["content"]
-            if message["msg_type"] == "stream":
-                said += content["text"]
-            elif message["msg_type"] == "error":
-                said += content["ename"]
-            elif content.get("execution_state") == "idle":
-                return said.strip()
-
-    def begin(self, code):
-        """Run a cell that never ends; return when it says that it waits."""
-        self.client.execute(code)
-        while self.client.get_iopub_msg(timeout=PATIENCE)["msg_type"] != "stream":
-            pass
-
-    def close(self):
-        self.client.stop_channels()
-        if self.manager.has_kernel:
-            self.manager.shutdown_kernel(now=True)
-        self.manager.context.destroy()
-
-
-@pytest.fixture
-def kernel(tmp_path):
-    kernel = Kernel(tmp_path)
-    yield kernel
-    kernel.close()
 
 
 def is_gone(pid):

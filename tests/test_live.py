@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import os
-import subprocess
 import threading
 from concurrent.futures import Future
 
 import aiohttp
 import pytest
-from jupyter_client import KernelManager
 from support import tutorial
 
 import chatlab.client
@@ -539,52 +537,6 @@ from chatlab import background
 await lab.close()
 print([t.name for t in threading.enumerate() if "chatlab" in t.name], dict(background._LIVE))
 """
-
-
-class Kernel:
-    """A kernel of Jupyter, on files instead of ports."""
-
-    def __init__(self, folder):
-        self.manager = KernelManager(transport="ipc", connection_file=f"{folder}/kernel.json")
-        self.manager.start_kernel(cwd=str(folder), stderr=subprocess.DEVNULL)
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=PATIENCE)
-
-    def run(self, code):
-        """Run a cell and return what it printed, or the name of the error that it raised."""
-        self.client.execute(code)
-        return self.rest_of_the_cell()
-
-    def rest_of_the_cell(self):
-        said = ""
-        while True:
-            message = self.client.get_iopub_msg(timeout=PATIENCE)
-            content = message["content"]
-            if message["msg_type"] == "stream":
-                said += content["text"]
-            elif message["msg_type"] == "error":
-                said += content["ename"]
-            elif content.get("execution_state") == "idle":
-                return said.strip()
-
-    def begin(self, code):
-        """Run a cell that never ends; return when it says that it waits."""
-        self.client.execute(code)
-        while self.client.get_iopub_msg(timeout=PATIENCE)["msg_type"] != "stream":
-            pass
-
-    def close(self):
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-        self.manager.context.destroy()
-
-
-@pytest.fixture
-def kernel(tmp_path_factory):
-    kernel = Kernel(tmp_path_factory.mktemp("k"))
-    yield kernel
-    kernel.close()
 
 
 async def test_buttons_act_while_a_cell_waits_and_after_its_interrupt(kernel):
