@@ -259,9 +259,18 @@ class Lab:
 
     async def start(self) -> None:
         """Start the server again, on the same port and database; return when all tabs are back."""
+        await self._seen_dead()
         if not self.server.running:
             self._start_at_once()
             await self.quiet()
+
+    async def _seen_dead(self) -> None:
+        """Wait while tabs come back in vain: a process that has just died still looks alive."""
+        tabs = self.clients.values()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while self.server.running and any(tab.returning for tab in tabs):  # noqa: ASYNC110
+                    await asyncio.sleep(TICK)  # nobody tells when a process has died
 
     def _start_at_once(self) -> None:
         if not self.server.running:

@@ -653,3 +653,17 @@ async def test_lab_that_fails_to_close_a_tab_ends_the_rest(monkeypatch):
     assert not lab.server.running and not bob.connected
     await close()
     await lab.links["ann"].close()
+
+
+async def test_server_that_has_just_died_is_started_again(monkeypatch):
+    """Its tabs hear of its death a moment before the system does: then it still looks alive."""
+    async with Lab(echo, process=True) as lab:
+        ann = await lab.join("ann")
+        worker = lab.server._worker
+        worker.process.kill()
+        await ann.until(lambda: not ann.connected)
+        lies = iter([True] * 3)
+        alive = property(lambda worker: next(lies, worker.process.poll() is None))
+        monkeypatch.setattr(type(worker), "alive", alive)
+        await lab.start()
+        assert ann.connected
