@@ -55,7 +55,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf .venv dist blank slides tests/benchmarks/results chatlab/page/vendor .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist blank slides tests/benchmarks/results chatlab/page/static/vendor .pytest_cache .ruff_cache .hypothesis
 
 # Debian has a python3 whose venv lacks pip: there, the pip outside installs into the venv.
 $(READY): pyproject.toml .ci/fetch_client.py

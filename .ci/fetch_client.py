@@ -1,4 +1,4 @@
-"""Fetch the official Socket.IO browser client into chatlab/page/vendor, where git ignores it.
+"""Fetch the official Socket.IO browser client into `chatlab/page/static/vendor`, which git ignores.
 
 A build hook of hatchling: it runs when the package is built or installed, also with `-e`. Without
 npm or a network it says so and the build goes on; the page then loads the client from its CDN.
@@ -22,7 +22,7 @@ TARBALL_SHA512 = (
     "7wjKAvVXYOJsbmUgkWbnhPD4bFpkqrUR0++XOjpGFmqDqsqV1CI93VTraeExLxpjxEqrWgFoSRZu1ihjLWfkAA=="
 )
 FILES = ("dist/socket.io.min.js", "LICENSE")
-VENDOR = Path(__file__).parents[1] / "chatlab" / "page" / "vendor"
+VENDOR = Path(__file__).parents[1] / "chatlab" / "page" / "static" / "vendor"
 STAMP = VENDOR / "fetched.txt"
 
 

@@ -11,12 +11,11 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from chatlab.background import serve
-from chatlab.classroom import Classroom
-from chatlab.recovery import Recovery
-from chatlab.roster import check_code
-from chatlab.server import BROWSER_CLIENT, create_app
-from chatlab.session_store import SessionStore
+from chatlab.classroom import Classroom, check_code
+from chatlab.harness import serve
+from chatlab.page import BROWSER_CLIENT
+from chatlab.recovery import Recovery, SessionStore
+from chatlab.server import create_app
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import settings
 from support import Kernel, serving
 
-import chatlab.lab
-from chatlab import background
-from chatlab.client import PATIENCE
+import chatlab.lab.lab
+from chatlab.client.tab import PATIENCE
+from chatlab.harness import background
 
 settings.register_profile("untimed", deadline=None)  # on a busy machine a time is no fault
 settings.load_profile("untimed")
@@ -34,7 +34,7 @@ def nothing_left():
     """A test with labs ends with no lab and no server, and with the threads that it began with."""
     before = set(threading.enumerate())
     yield
-    left = [*chatlab.lab._OPEN, *background._LIVE]
+    left = [*chatlab.lab.lab._OPEN, *background._LIVE]
     background._stop_all()
     assert left == []
     for thread in set(threading.enumerate()) - before:

@@ -18,10 +18,11 @@ import socketio
 from aiohttp import web
 from jupyter_client import KernelManager
 
-from chatlab.background import DRAIN
+from chatlab.client.outbox import Outbox
+from chatlab.harness.background import DRAIN
 from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE
-from chatlab.outbox import Outbox
-from chatlab.server import PAGE, chat, create_app
+from chatlab.page import PAGE
+from chatlab.server import chat, create_app
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import this
 PATIENCE = 20

@@ -18,7 +18,7 @@ import pytest
 
 import chatlab
 from chatlab.__main__ import _new_loop
-from chatlab.client import ChatClient
+from chatlab.client.tab import ChatClient
 
 PATIENCE = 20
 MORTAL = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
@@ -291,12 +291,12 @@ def test_missing_browser_client_is_said_and_the_page_is_served(copy):
         url = READY.fullmatch(process.stdout.readline())[1]
         assert "browser client is not installed" in sentence
         assert "CDN" in sentence
-        assert get(url) == (copy / "chatlab" / "page" / "index.html").read_text()
+        assert get(url) == (copy / "chatlab" / "page" / "static" / "index.html").read_text()
 
 
 def test_installed_browser_client_is_not_mentioned(copy):
     """The control: with the file in its place, the first line says where the chat is."""
-    vendor = copy / "chatlab" / "page" / "vendor"
+    vendor = copy / "chatlab" / "page" / "static" / "vendor"
     vendor.mkdir()
     (vendor / "socket.io.min.js").write_text("// the client")
     with running(copy) as (_, url):

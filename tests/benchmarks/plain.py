@@ -6,8 +6,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from chatlab.background import serve
-from chatlab.server import create_app
+from chatlab.harness.background import serve
+from chatlab.server.app import create_app
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "03_catch_up.ipynb"
 

@@ -9,7 +9,7 @@ import sys
 from collections import namedtuple
 from pathlib import Path
 
-from chatlab.log import SCHEMA
+from chatlab.log.sqlite import SCHEMA
 
 HERE = Path(__file__).parent
 NODE = HERE / "node"

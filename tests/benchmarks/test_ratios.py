@@ -10,10 +10,10 @@ import pytest
 from harness import ratio
 from support import AT_ONCE, busy, serving, wired
 
-from chatlab.background import BackgroundServer
-from chatlab.log import SCHEMA
+from chatlab.harness.background import BackgroundServer
+from chatlab.log.sqlite import SCHEMA
 from chatlab.messages import Message
-from chatlab.server import chat, create_app
+from chatlab.server.app import chat, create_app
 
 SIZES = (1_000, 1_000_000)
 MISSED = 10

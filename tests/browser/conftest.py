@@ -15,8 +15,8 @@ from playwright.sync_api import expect, sync_playwright
 from support import CHROMIUM_ARGUMENTS, chromium, missing
 from tabs import Tab
 
-from chatlab.background import BackgroundServer
-from chatlab.server import BROWSER_CLIENT, create_app
+from chatlab.harness.background import BackgroundServer
+from chatlab.server.app import BROWSER_CLIENT, create_app
 
 ROOT = Path(__file__).parents[2]
 JUPYTERLAB = [

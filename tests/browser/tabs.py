@@ -7,7 +7,7 @@ import sqlite3
 from playwright.sync_api import expect
 from support import rewritten
 
-from chatlab.log import SCHEMA
+from chatlab.log.sqlite import SCHEMA
 
 
 def rewrite(page, script, old, new):

@@ -8,8 +8,8 @@ from playwright.sync_api import expect
 from support import missing, stored
 from tabs import Tab
 
-from chatlab.classroom import DROP, FREEZE, THAW
-from chatlab.server import BROWSER_CLIENT
+from chatlab.classroom.classroom import DROP, FREEZE, THAW
+from chatlab.server.app import BROWSER_CLIENT
 
 PHONE = {
     "viewport": {"width": 390, "height": 844},

@@ -9,10 +9,10 @@ from aiohttp import web
 from playwright.sync_api import expect
 from tabs import Tab
 
-from chatlab.background import BackgroundServer
-from chatlab.hearsay import CLOSED, THE_PAGE
-from chatlab.lab import Lab
-from chatlab.server import chat
+from chatlab.harness.background import BackgroundServer
+from chatlab.lab.lab import Lab
+from chatlab.lab.page_reports import CLOSED, THE_PAGE
+from chatlab.server.app import chat
 
 PATIENCE = 20
 

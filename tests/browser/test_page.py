@@ -5,8 +5,8 @@ from aiohttp import web
 from playwright.sync_api import expect
 from tabs import Tab, address, rewrite
 
-from chatlab.background import BackgroundServer
-from chatlab.server import BROWSER_CLIENT, create_app
+from chatlab.harness.background import BackgroundServer
+from chatlab.server.app import BROWSER_CLIENT, create_app
 
 CDN = "https://cdn.socket.io/**"
 MARKUP = ["<img src=x onerror='window.ran = true'>", "<script>window.ran = true</script>"]

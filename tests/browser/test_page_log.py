@@ -13,9 +13,9 @@ from playwright.sync_api import expect
 from support import stored, tutorial
 from tabs import address, asked_from, replace_database, rewrite
 
-from chatlab.background import BackgroundServer
+from chatlab.harness.background import BackgroundServer
 from chatlab.messages import CATCHING_UP, CHAT_MESSAGE
-from chatlab.server import create_app
+from chatlab.server.app import create_app
 
 ANEW = "The server has another history: the page began anew."
 WITHOUT_EPOCH = ("page.js", ", epoch: kept.epoch", "")

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 
-from chatlab.background import BackgroundServer
-from chatlab.panel import Client, Drawing, Frame, Panel, Picture
+from chatlab.harness.background import BackgroundServer
+from chatlab.panel.panel import Client, Drawing, Frame, Panel, Picture
 
 MARKUP = "<img src=x onerror='top.ran = true'><script>top.ran = true</script>"
 LONG = "a-long-name-" * 20

@@ -8,9 +8,9 @@ import socketio
 from playwright.async_api import async_playwright
 from support import CHROMIUM_ARGUMENTS, chromium, rewritten, stored
 
-from chatlab.background import BackgroundServer
-from chatlab.network import LINK_FAULTS, Link
-from chatlab.server import create_app
+from chatlab.harness.background import BackgroundServer
+from chatlab.harness.network import LINK_FAULTS, Link
+from chatlab.server.app import create_app
 
 HEARTBEAT = 2
 DELAY = 0.05

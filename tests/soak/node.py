@@ -1,11 +1,11 @@
-"""Tabs with the official JavaScript client, to be used like chatlab.client.ChatClient."""
+"""Tabs with the official JavaScript client, to be used like chatlab.client.tab.ChatClient."""
 
 import asyncio
 import itertools
 import json
 from pathlib import Path
 
-from chatlab.client import PATIENCE
+from chatlab.client.tab import PATIENCE
 from chatlab.messages import CHAT_MESSAGE, Message
 
 TABS = Path(__file__).with_name("tabs.mjs")

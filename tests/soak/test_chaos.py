@@ -10,12 +10,12 @@ import pytest
 from node import Node, NodeTab
 from support import Forgetful, Keyless, tutorial
 
-import chatlab.client
-import chatlab.lab
-from chatlab.client import ChatClient
-from chatlab.lab import Lab
-from chatlab.network import bad_day
-from chatlab.server import chat
+import chatlab.client.tab
+import chatlab.lab.lab
+from chatlab.client.tab import ChatClient
+from chatlab.harness.network import bad_day
+from chatlab.lab.lab import Lab
+from chatlab.server.app import chat
 
 CLIENTS, KILLS = 20, 3
 MESSAGES = int(os.environ.get("CHATLAB_MESSAGES", "400"))
@@ -40,9 +40,9 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """A server that sends twenty clients the whole log at once may take longer than a cell may."""
-    monkeypatch.setattr(chatlab.lab, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(chatlab.lab.lab, "PATIENCE", PATIENCE)
     # A server that is killed loses what is in flight: on a short day that is not to be much.
-    monkeypatch.setattr(chatlab.lab, "IN_FLIGHT", min(100, MESSAGES // 2))
+    monkeypatch.setattr(chatlab.lab.lab, "IN_FLIGHT", min(100, MESSAGES // 2))
 
 
 async def day(seed, server, tab, *, post=False, recovery=False):

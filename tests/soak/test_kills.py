@@ -13,10 +13,10 @@ from functools import partial
 
 import pytest
 
-from chatlab.background import BackgroundServer
-from chatlab.client import ChatClient
+from chatlab.client.tab import ChatClient
+from chatlab.harness.background import BackgroundServer
 from chatlab.messages import CHAT_MESSAGE
-from chatlab.server import create_app
+from chatlab.server.app import create_app
 
 LOOPS = int(os.environ.get("CHATLAB_LOOPS", "100"))
 FEW_LOOPS = min(LOOPS, 10)

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from support import Forgetful, Keyless
 
-from chatlab.client import ChatClient
-from chatlab.lab import Lab
-from chatlab.log import MessageLog
-from chatlab.outbox import Outbox
-from chatlab.server import chat
+from chatlab.client.outbox import Outbox
+from chatlab.client.tab import ChatClient
+from chatlab.lab.lab import Lab
+from chatlab.log.sqlite import MessageLog
+from chatlab.server.app import chat
 
 RUNS, STEPS = int(os.environ.get("CHATLAB_RUNS", "500")), 12
 tabs = st.sampled_from(["ann", "bob"])

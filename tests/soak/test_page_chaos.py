@@ -11,8 +11,8 @@ import pytest
 from browser_tabs import Crowd
 from support import WITHOUT_KEY, missing, stored
 
-from chatlab.network import bad_day
-from chatlab.server import BROWSER_CLIENT
+from chatlab.harness.network import bad_day
+from chatlab.page import BROWSER_CLIENT
 
 TABS, KILLS = 20, 3
 MESSAGES = int(os.environ.get("CHATLAB_MESSAGES", "400"))

@@ -13,12 +13,12 @@ from engineio.packet import MESSAGE
 from engineio.packet import Packet as EnginePacket
 from support import serving, turns
 
-from chatlab.background import BackgroundServer
-from chatlab.client import ChatClient
-from chatlab.recovery import Recovery, recovered
-from chatlab.server import create_app
-from chatlab.session_store import SessionStore
-from chatlab.transport import PollQueue
+from chatlab.client.tab import ChatClient
+from chatlab.harness.background import BackgroundServer
+from chatlab.recovery.recovery import Recovery, recovered
+from chatlab.recovery.store import SessionStore
+from chatlab.server.app import create_app
+from chatlab.server.transport import PollQueue
 
 CLIENT = Path(__file__).with_name("recovery.mjs")
 PATIENCE = 20

@@ -1,0 +1,26 @@
+"""What only the course needs: guesses, checks of exercises, the game, the ladder, bar charts.
+
+It is at the top: the notebooks use it, and nothing in the package does.
+"""
+
+from chatlab.course.bars import Bars
+from chatlab.course.exercise import judged, should_be_valid, should_go_wrong, should_show
+from chatlab.course.game import Game, find_fault
+from chatlab.course.guess import Guess
+from chatlab.course.ladder import Climb, climb
+from chatlab.course.rungs import RUNGS, Rung
+
+__all__ = [
+    "RUNGS",
+    "Bars",
+    "Climb",
+    "Game",
+    "Guess",
+    "Rung",
+    "climb",
+    "find_fault",
+    "judged",
+    "should_be_valid",
+    "should_go_wrong",
+    "should_show",
+]

@@ -1,0 +1,221 @@
+"""The evenings of the ladder, from the easy one to the nasty one.
+
+Each takes place in a lab of its own. It forces what it asks about, waits until all is quiet before
+it goes on, and judges what the pages show: so a server gets as far tomorrow as today. It knows what
+a chat promises, and nothing of how a server keeps the promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from chatlab.client import ChatClient
+from chatlab.harness import bad_day
+from chatlab.history import Verdict, check
+from chatlab.lab import Lab, Pause
+from chatlab.messages import CHAT_MESSAGE, MAX_TEXT
+
+GRACE = 1.0
+"""Seconds for what a server may do at once or later, and be right."""
+SEED, LENGTH = 212, 40
+"""The bad day, and how many mishaps it has."""
+FULL_DISK = """
+CREATE TRIGGER full_disk BEFORE INSERT ON messages WHEN NEW.content = 'two'
+BEGIN SELECT RAISE(ABORT, 'the disk is full'); END
+"""
+
+
+class _FarAway(ChatClient):
+    """A tab that hears of an error only by the server's answer, or by the end of its line."""
+
+    def fail(self, error: BaseException) -> bool:
+        return isinstance(error, ConnectionError) and super().fail(error)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One evening: what it asks of a server, and how it finds out.
+
+    `evening` returns the verdict, or a sentence that says what is wrong; no words if nothing is.
+    `options` are the lab's, and `patience` says how many times as long as the others it may take.
+    """
+
+    name: str
+    asks: str
+    evening: Callable[[Lab], Awaitable[Verdict | str]] = field(repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    patience: int = field(default=1, repr=False)
+
+
+async def _shows(lab: Lab) -> str:
+    ann, bob = await lab.join("ann", "bob")
+    await ann.send("one")
+    await lab.quiet()
+    for tab in (ann, bob):
+        if tab.messages != ["one"]:
+            return f'ann sent "one", and {tab.name}\'s page shows {tab.messages or "nothing"}'
+    return ""
+
+
+async def _catches_up(lab: Lab) -> Verdict:
+    await _miss_two(lab)
+    await lab.clients["bob"].reconnect()
+    return await _pages(lab)
+
+
+async def _reloads(lab: Lab) -> Verdict:
+    ann, bob = await lab.join("ann", "bob")
+    for text in ("one", "two", "three"):
+        await ann.send(text)
+        await lab.quiet()
+    await bob.reload()
+    await lab.join("carol")
+    return await _pages(lab)
+
+
+async def _restarts(lab: Lab) -> Verdict:
+    await _miss_two(lab)
+    await lab.restart()
+    await lab.clients["bob"].reconnect()
+    await lab.quiet()
+    await lab.clients["ann"].send("three")
+    return await lab.verdict()
+
+
+async def _stores_first(lab: Lab) -> Verdict | str:
+    ann, bob = await lab.join("ann", "bob", tab=_FarAway)
+    await ann.send("one")
+    await lab.quiet()
+    with closing(sqlite3.connect(lab.db)) as db:
+        db.execute(FULL_DISK)
+    sending = asyncio.create_task(ann.send("two"))
+    sending.add_done_callback(lambda sending: sending.cancelled() or sending.exception())
+    await asyncio.sleep(0)  # it is on its way
+    with suppress(ExceptionGroup):  # the server may raise what the disk said
+        await lab.quiet()
+    sending.cancel()  # if there was no answer by now, there will be none
+    [answer] = await asyncio.gather(sending, return_exceptions=True)
+    if not isinstance(answer, BaseException):
+        return 'the disk had no room for "two", and ann was told that it is stored'
+    for tab in (ann, bob):
+        if "two" in tab.messages:
+            return f'the disk had no room for "two", and {tab.name}\'s page shows it'
+    await ann.send("three")
+    return await lab.verdict()
+
+
+async def _in_order(lab: Lab) -> Verdict:
+    ann, _ = await _miss_two(lab)
+    pause = await _hold(lab)
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(ann.send("three"))
+        with suppress(TimeoutError):  # a server may also let others wait until Bob has caught up
+            async with asyncio.timeout(GRACE):
+                await asyncio.wait([sending])
+                await lab.quiet()
+        if pause is not None:
+            await pause.go_on()
+    await ann.send("four")  # with which a hole can be told from a message that is still to come
+    return await lab.verdict()
+
+
+async def _waits_for_nobody(lab: Lab) -> Verdict:
+    ann, _, carol = await lab.join("ann", "bob", "carol")
+    lab.links["bob"].freeze("down")
+    for text in ("one", "two"):
+        await ann.send(text)
+    wish = "show two messages while bob's line is frozen"
+    await carol.until(lambda: len(carol.shown) == 2, wish, 2 * GRACE)
+    lab.links["bob"].thaw()
+    return await lab.verdict()
+
+
+async def _stores_once(lab: Lab) -> Verdict:
+    ann, _ = await lab.join("ann", "bob")
+    lab.links["ann"].freeze("down")
+    ann.post("one")
+    await lab.links["ann"].holds()
+    await ann.drop()  # and what was on its way to her is gone
+    lab.links["ann"].thaw()
+    await lab.restart()
+    await ann.reconnect()
+    return await lab.verdict(promised=True)
+
+
+async def _refuses(lab: Lab) -> Verdict | str:
+    ann, _ = await lab.join("ann", "bob")
+    bad = {"an empty text": "", "a number": 42, "a text that is too long": "x" * (MAX_TEXT + 1)}
+    for what, value in bad.items():
+        answer = await ann.call(CHAT_MESSAGE, value)
+        if not (isinstance(answer, dict) and "error" in answer):
+            return f"ann sent {what}, and the answer names no error: {answer!r}"
+    await ann.send("one")
+    return await lab.verdict()
+
+
+async def _has_a_bad_day(lab: Lab) -> Verdict:
+    names = ("ann", "bob", "carol")
+    await lab.join(*names)
+    await lab.live_through(bad_day(SEED, names, LENGTH, kills=1, sends=0.7), post=True)
+    await lab.quiet()
+    await lab.join("dan")  # and who comes in the evening reads the whole day
+    return await lab.verdict(promised=True)
+
+
+async def _miss_two(lab: Lab) -> list[Any]:
+    """Let Bob drop, and miss "two"."""
+    ann, bob = await lab.join("ann", "bob")
+    await ann.send("one")
+    await lab.quiet()
+    await bob.drop()
+    await ann.send("two")
+    await lab.quiet()
+    return [ann, bob]
+
+
+async def _pages(lab: Lab) -> Verdict:
+    """Judge the pages alone, wherever the messages are kept."""
+    await lab.quiet()
+    return check(lab.history, promised=True)
+
+
+async def _hold(lab: Lab) -> Pause | None:
+    """Hold the server when it has read what Bob missed, if it reads at all.
+
+    One that has the newest messages in memory has to read them after a restart.
+    """
+    bob = lab.clients["bob"]
+    with suppress(RuntimeError):
+        return await lab.pause(bob.reconnect())
+    await bob.drop()
+    await lab.clients["ann"].send("missed")
+    await lab.restart()
+    with suppress(RuntimeError):
+        return await lab.pause(bob.reconnect())
+    return None
+
+
+RUNGS = (
+    Rung("shows", "a message is on every page.", _shows),
+    Rung("catches up", "a tab that was away gets what it missed, and nothing else.", _catches_up),
+    Rung("reloads", "a page that is loaded anew shows everything.", _reloads),
+    Rung("restarts", "a server that was stopped has forgotten nothing.", _restarts),
+    Rung("stores first", "what is not stored is not shown, and not acknowledged.", _stores_first),
+    Rung("in order", "a message that comes during a catch-up comes in its turn.", _in_order),
+    Rung("waits for nobody", "one frozen line does not hold up the others.", _waits_for_nobody),
+    Rung("stores once", "a message that is sent again is stored once.", _stores_once),
+    Rung("refuses", "bad input gets an error, and the server goes on.", _refuses),
+    Rung(
+        "has a bad day",
+        "all this at once, as chance has it, with a kill -9.",
+        _has_a_bad_day,
+        {"process": True},
+        patience=4,
+    ),
+)
+"""From the easy one to the nasty one."""

@@ -1,0 +1,23 @@
+"""What happened in a lab: the recorded events, a verdict on them, and a picture of them.
+
+Pure: everything here follows from the list of events alone. It knows no clock, no network, no
+database and no notebook.
+"""
+
+from chatlab.history.checker import Verdict, Wrong, check
+from chatlab.history.diagram import Diagram
+from chatlab.history.events import SERVER, Event, History, Kind
+from chatlab.history.steps import Arrival, Step
+
+__all__ = [
+    "SERVER",
+    "Arrival",
+    "Diagram",
+    "Event",
+    "History",
+    "Kind",
+    "Step",
+    "Verdict",
+    "Wrong",
+    "check",
+]

@@ -1,0 +1,18 @@
+"""The message log: where messages live, and in which order.
+
+It promises that a message is on the disk when `append` returns, and that offsets are dense (1, 2,
+3, ...) and become visible in their order. It knows nothing of Socket.IO, of clients or of servers.
+"""
+
+from chatlab.log.database import Batches, Writer, make_durable, transaction
+from chatlab.log.sqlite import KEY_USED, MessageLog, head_of
+
+__all__ = [
+    "KEY_USED",
+    "Batches",
+    "MessageLog",
+    "Writer",
+    "head_of",
+    "make_durable",
+    "transaction",
+]

@@ -1,0 +1,285 @@
+"""The message log: the tutorial's table in SQLite, and everything that is said in SQL.
+
+It knows nothing of Socket.IO. Its promise: when `append` returns, the message is on the disk, and
+its offset is the number after the one before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import aiosqlite
+
+from chatlab.log.database import Batches, Writer, make_durable, transaction
+from chatlab.messages import Message, Place, Refused, check_client_offset, check_text
+from chatlab.openable import Openable
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    client_offset TEXT UNIQUE,
+    content TEXT
+)
+"""
+COLUMNS = ["id", "client_offset", "content"]
+EPOCHS = "CREATE TABLE IF NOT EXISTS epochs (epoch TEXT, after INTEGER)"
+EPOCH_BYTES = 9
+"""Random bytes in the name of an epoch: two logs never share one."""
+KEY_USED = ("client_offset used", "this client_offset belongs to another text")
+
+
+class _Append(NamedTuple):
+    """A message on its way into the log, and the future that will give its sender the offset."""
+
+    text: str
+    client_offset: str | None
+    done: asyncio.Future[int]
+
+
+class MessageLog(Openable):
+    """An append-only log of messages. Await it or enter it to open it.
+
+    One task writes: it commits everything that waits in one transaction (group commit), so that a
+    hundred senders share the price of one `fsync`. A second connection reads, so that reading
+    never sees what is not committed and never waits for a commit.
+
+    `on_commit`, if given, is called with each committed batch, in order, before its senders hear of
+    it. `keep`, if given, is how many of the newest messages are kept: the others are deleted, and
+    so are their keys.
+
+    Each life of a server is an epoch of its log: `begin_epoch`. Offsets that a client brings from
+    an epoch mean something as far as that epoch has come, and a log that was restored from a copy,
+    or replaced, knows what it has of it. Kafka tells logs apart in this way (its leader epochs).
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        keep: int | None = None,
+        on_commit: Callable[[list[Message]], None] = lambda batch: None,
+    ) -> None:
+        if keep is not None and keep < 1:
+            raise ValueError(f"a log keeps at least 1 message, not {keep}")
+        self.path, self.keep = path, keep
+        self.on_commit = on_commit
+        self.head = 0
+        """The offset of the newest committed message; 0 while there is none."""
+        self.trimmed = 0
+        """The offset up to which messages are gone; 0 while all are there."""
+        self.epoch: str | None = None
+        """The name of the epoch in which messages are stored now, if one has begun."""
+        self._ends: dict[str, int] = {}
+        """How far each epoch before this one has come."""
+        self._grown = asyncio.Event()
+
+    async def open(self) -> Self:
+        """Open the database, making the table if the file is new.
+
+        Raises sqlite3.DatabaseError, with a sentence, if the file cannot be opened, is no SQLite
+        database, or belongs to something else.
+        """
+        self._writer = Writer(self.path)
+        try:
+            await self._writer.open(_prepare)
+            self.head = await self._writer.run(_last_offset)
+            self.trimmed = await self._writer.run(_first_offset) - 1
+            self._reader = await aiosqlite.connect(self.path, isolation_level=None)
+        except sqlite3.Error as error:
+            await self._writer.close()
+            raise type(error)(f"cannot use {self.path} as the message log: {error}") from error
+        self._batches = Batches(self._write)
+        return self
+
+    async def close(self) -> None:
+        """Commit what still waits, then close the database."""
+        await self._batches.close()
+        await self._reader.close()
+        await self._writer.close()
+
+    async def append(self, text: str, client_offset: str | None = None) -> int:
+        """Store a message and return its offset, once it is durable.
+
+        `client_offset` is the sender's own key: appending the same key and text again stores
+        nothing and returns the first offset.
+
+        Raises Refused for a text or key that is not valid, or for a key that was used with another
+        text, and sqlite3.Error if the database cannot store the message.
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._batches.put(_Append(check_text(text), check_client_offset(client_offset), done))
+        return await done
+
+    async def after(self, offset: int, limit: int = -1) -> list[Message]:
+        """Return the messages with a greater offset, oldest first; at most `limit` of them."""
+        rows = await self._reader.execute_fetchall(
+            "SELECT id, content FROM messages WHERE id > ? ORDER BY id LIMIT ?", (offset, limit)
+        )
+        return [Message(*row) for row in rows]
+
+    async def find(self, client_offset: str) -> Message | None:
+        """Return the message that is stored under a sender's key; None if there is none."""
+        rows = await self._reader.execute_fetchall(
+            "SELECT id, content FROM messages WHERE client_offset = ?", (client_offset,)
+        )
+        return next((Message(*row) for row in rows), None)
+
+    async def begin_epoch(self) -> None:
+        """Begin an epoch. Whoever serves a log does so before it takes messages."""
+        self.epoch = secrets.token_urlsafe(EPOCH_BYTES)
+        epochs = await self._writer.run(partial(_begin_epoch, self.epoch, self.head))
+        names, begins = zip(*epochs, strict=True)
+        self._ends = dict(zip(names, begins[1:], strict=False))
+
+    def place(self, offset: int, epoch: str | None = None) -> Place:
+        """Return where to go on for a client that has come to `offset` in an epoch.
+
+        A client that knows no epoch is believed, unless it is ahead of the log.
+        """
+        known = self.head if epoch in (None, self.epoch) else self._ends.get(epoch, 0)
+        if offset > known:
+            return Place(self.trimmed, "reset")
+        if offset < self.trimmed:
+            return Place(self.trimmed, "gap")
+        return Place(offset, "continued")
+
+    async def newer(self, offset: int) -> None:
+        """Wait until the log has a message with a greater offset."""
+        while self.head <= offset:
+            await self._grown.wait()
+
+    async def _write(self, batch: list[_Append]) -> None:
+        try:
+            outcomes, new = await self._writer.run(partial(self._store, batch))
+        except sqlite3.Error as error:
+            if len(batch) == 1:
+                _settle(batch[0], error)
+                return
+            for one in batch:  # so that one bad message fails alone
+                await self._write([one])
+            return
+        if new:
+            self.head = new[-1].offset
+            self.on_commit(new)
+            self._grown.set()
+            self._grown = asyncio.Event()
+        for one, outcome in zip(batch, outcomes, strict=True):
+            _settle(one, outcome)
+
+    def _store(
+        self, batch: list[_Append], db: sqlite3.Connection
+    ) -> tuple[list[int | Refused], list[Message]]:
+        """Insert a batch; return what each sender is told, and the messages that are new."""
+        trimmed = self.trimmed
+        try:
+            with transaction(db):
+                outcomes, rows = _number(batch, _last_offset(db), _known(db, batch))
+                new = [Message(offset, text) for offset, _, text in rows]
+                db.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
+                if self._due(new) > trimmed:
+                    db.execute("DELETE FROM messages WHERE id <= ?", (self._due(new),))
+                    # Said before the commit: a reader may see the hole before the loop hears of it.
+                    self.trimmed = self._due(new)
+        except BaseException:
+            self.trimmed = trimmed
+            raise
+        return outcomes, new
+
+    def _due(self, new: list[Message]) -> int:
+        """Return up to where messages are not kept any more, when there are these new ones."""
+        return new[-1].offset - self.keep if new and self.keep else 0
+
+
+def head_of(path: str | PathLike[str]) -> int:
+    """Return the offset of the newest message in the file of a log, whoever serves it.
+
+    Nothing is written, and nobody waits. Raises sqlite3.Error if the file cannot be read now.
+    """
+    address = f"{Path(path).absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=0)) as db:
+        return _last_offset(db)
+
+
+def _last_offset(db: sqlite3.Connection) -> int:
+    rows = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
+    return next((seq for (seq,) in rows), 0)
+
+
+def _first_offset(db: sqlite3.Connection) -> int:
+    """Return the offset of the oldest message, or that of the next one if there is none."""
+    [(first,)] = db.execute("SELECT min(id) FROM messages")
+    return _last_offset(db) + 1 if first is None else first
+
+
+def _begin_epoch(epoch: str, head: int, db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """Store that an epoch begins; return all of them, each with the offset after which it began."""
+    db.execute("INSERT INTO epochs VALUES (?, ?)", (epoch, head))
+    return db.execute("SELECT epoch, after FROM epochs ORDER BY rowid").fetchall()
+
+
+def _known(db: sqlite3.Connection, batch: list[_Append]) -> dict[str, Message]:
+    """Return the messages that are stored already under a key of this batch.
+
+    The keys are looked up first because an insert that meets a conflict burns an id.
+    """
+    keys = [one.client_offset for one in batch if one.client_offset is not None]
+    if not keys:
+        return {}
+    places = ", ".join("?" * len(keys))
+    rows = db.execute(
+        f"SELECT client_offset, id, content FROM messages WHERE client_offset IN ({places})", keys
+    )
+    return {key: Message(offset, text) for key, offset, text in rows}
+
+
+def _number(
+    batch: list[_Append], last: int, known: dict[str, Message]
+) -> tuple[list[int | Refused], list[tuple[int, str | None, str]]]:
+    """Give each message its offset; return the offsets, and the rows of the messages that are new.
+
+    `last` is the newest offset given so far; `known` has the messages stored under a key of this
+    batch. A message whose key comes with another text gets a refusal in the place of an offset.
+    """
+    outcomes, rows = [], []
+    for text, key, _ in batch:
+        message = known.get(key) if key else None
+        if message is None:
+            last += 1
+            message = Message(last, text)
+            rows.append((last, key, text))
+            if key:
+                known[key] = message
+        same = message.text == text
+        outcomes.append(message.offset if same else Refused(*KEY_USED))
+    return outcomes, rows
+
+
+def _settle(one: _Append, outcome: int | Exception) -> None:
+    """Tell a sender its offset or its error, unless it has stopped waiting."""
+    if one.done.done():
+        return
+    if isinstance(outcome, Exception):
+        one.done.set_exception(outcome)
+    else:
+        one.done.set_result(outcome)
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    """Make a file ready, once it is clear that it is ours or empty."""
+    tables = db.execute(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    ).fetchall()
+    columns = [row[1] for row in db.execute("PRAGMA table_info(messages)")]
+    if tables and columns != COLUMNS:
+        raise sqlite3.DatabaseError("it belongs to another program")
+    make_durable(db)
+    db.execute(SCHEMA)
+    db.execute(EPOCHS)

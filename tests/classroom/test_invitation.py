@@ -1,0 +1,130 @@
+"""What a class is shown: the address and the code, in words and as a picture to scan."""
+
+import re
+import socket
+import sys
+from base64 import b64decode
+from html.parser import HTMLParser
+
+import pytest
+import segno
+
+from chatlab.classroom import invitation
+from chatlab.classroom.invitation import NO_QR, QUIET, Invitation, network_address, shown_host
+
+SHOWN = Invitation("http://192.0.2.7:3000", "K7PQ2M")
+LINK = "http://192.0.2.7:3000/#code=K7PQ2M"
+COLOURS = re.compile("\033\\[38;5;16;48;5;231m([ ▄▀█]+)\033\\[0m")
+
+
+class Images(HTMLParser):
+    """The attributes of all images in a text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            self.found.append(dict(attributes))
+
+
+def modules(picture):
+    """Return the dark (1) and light (0) modules of a QR code that a terminal shows."""
+    rows = []
+    for line in picture.split("\n"):
+        halves = COLOURS.fullmatch(line)[1]
+        rows += [[half in "▀█" for half in halves], [half in "▄█" for half in halves]]
+    return [list(map(int, row)) for row in rows]
+
+
+def test_terminal_draws_the_qr_code_of_the_link():
+    """Every module is there, with the empty space around it, black on white on any screen."""
+    expected = [list(row) for row in segno.make_qr(LINK).matrix_iter(border=QUIET)]
+    drawn = modules(SHOWN.terminal())
+    assert drawn[: len(expected)] == expected
+    assert not any(map(any, drawn[len(expected) :]))
+    assert len(SHOWN.terminal().split("\n")) < 24  # a small terminal
+
+
+def test_other_link_is_drawn_in_another_way():
+    """The control: the code is in the picture."""
+    assert Invitation(SHOWN.url, "K7PQ2N").terminal() != SHOWN.terminal()
+
+
+def test_notebook_shows_a_picture_and_the_code_as_text():
+    """It needs no script, so an untrusted notebook shows it; and the words say the same."""
+    shown = SHOWN._repr_mimebundle_()
+    [image] = Images(shown["text/html"]).found
+    assert image["alt"] == f"QR code: the address {LINK}"
+    svg = b64decode(image["src"].removeprefix("data:image/svg+xml;base64,")).decode()
+    assert re.search(r"<svg[^>]* width=\"\d{3}\"", svg)
+    assert "K7PQ2M" in re.sub("<img[^>]*>", "", shown["text/html"])
+    assert shown["text/plain"] == "Join at http://192.0.2.7:3000 with the code K7PQ2M"
+
+
+def test_without_segno_the_words_are_enough(monkeypatch):
+    """The picture is replaced by how to get it."""
+    monkeypatch.setitem(sys.modules, "segno", None)
+    assert SHOWN.terminal() == NO_QR
+    html = SHOWN._repr_mimebundle_()["text/html"]
+    assert Images(html).found == []
+    assert "chatlab[class]" in html
+    assert "K7PQ2M" in html
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("class.example", "class.example"),
+        ("127.0.0.1", "localhost"),
+        ("::1", "localhost"),
+        ("2001:db8::7", "[2001:db8::7]"),
+        ("0.0.0.0", "192.0.2.99"),
+        ("::", "[2001:db8::99]"),
+    ],
+)
+def test_address_is_the_one_that_was_given_or_is_found(monkeypatch, host, shown):
+    """A host that is named is shown as it is; one that means all of them is looked up."""
+    found = {"0.0.0.0": "192.0.2.99", "::": "2001:db8::99"}
+    monkeypatch.setattr(invitation, "network_address", found.__getitem__)
+    assert shown_host(host) == shown
+
+
+def test_machine_without_a_network_is_called_localhost(monkeypatch):
+    """There is no address to show to others."""
+    monkeypatch.setattr(invitation, "network_address", lambda host: None)
+    assert shown_host("0.0.0.0") == "localhost"
+
+
+class Probe:
+    """A UDP socket of a machine whose way to the network is known, or is not there."""
+
+    def __init__(self, address):
+        self.address, self.sent = address, []
+
+    def __call__(self, family, kind):
+        assert kind == socket.SOCK_DGRAM  # connecting one sends nothing
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        pass
+
+    def connect(self, place):
+        if self.address is None:
+            raise OSError("Network is unreachable")
+
+    def getsockname(self):
+        return (self.address, 50000)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", None])
+def test_address_in_the_network_is_looked_up_without_traffic(monkeypatch, address):
+    """The system says which of its addresses it would use; without a network there is none."""
+    monkeypatch.setattr(invitation.socket, "socket", Probe(address))
+    assert network_address() == address

@@ -1,0 +1,63 @@
+"""The bars: each is as long as its number, and the picture and the words say the same."""
+
+import re
+from base64 import b64decode
+from html import unescape
+from xml.etree import ElementTree
+
+import pytest
+
+from chatlab.course.bars import WIDTH, Bars
+
+NUMBERS = {"a short one": 0, "<one> & another": 250, "a long one": 1000}
+
+
+def drawn(bars):
+    return ElementTree.fromstring(bars.svg)
+
+
+def test_printed_bars_are_a_table():
+    """Labels begin and numbers end below each other."""
+    assert str(Bars("Sheep, counted", NUMBERS)).splitlines() == [
+        "Sheep, counted",
+        "a short one          0",
+        "<one> & another    250",
+        "a long one       1,000",
+    ]
+
+
+def test_bars_are_as_long_as_their_numbers():
+    """The longest takes all the room, in proportion to the others."""
+    bars = drawn(Bars("Sheep", NUMBERS)).findall("{*}rect[@class='bar']")
+    assert [int(bar.get("width")) for bar in bars] == [0, WIDTH // 4, WIDTH]
+
+
+def test_numbers_and_labels_stay_inside_the_picture():
+    """A number stands behind the end of its bar, and its label before the beginning."""
+    picture = drawn(Bars("Sheep", NUMBERS))
+    shown = [text.text for text in picture.findall("{*}text")]
+    words = [word for label, number in NUMBERS.items() for word in (label, f"{number:,}")]
+    assert shown == ["Sheep", *words]
+    assert max(int(text.get("x")) for text in picture.findall("{*}text")) < int(
+        picture.get("width")
+    )
+
+
+def test_shown_bars_say_in_words_what_the_picture_says():
+    """The alternative text is the title, and the table is the description."""
+    bars = Bars("Sheep", NUMBERS)
+    shown = bars._repr_mimebundle_()
+    alt, source = re.search(
+        'alt="(.*?)" src="data:image/svg.xml;base64,(.*?)"', shown["text/html"]
+    ).groups()
+    picture = ElementTree.fromstring(b64decode(source))
+    assert unescape(alt) == picture.findtext("{*}title") == bars.summary
+    assert bars.summary == "Bar chart: Sheep; from 0 (a short one) to 1,000 (a long one)."
+    assert shown["text/plain"] == picture.findtext("{*}desc") == str(bars)
+
+
+@pytest.mark.parametrize("numbers", [{}, {"a": 0}, {"a": 1, "b": -1}])
+def test_numbers_that_make_no_bars_are_refused(numbers):
+    """Nothing to draw, no scale, or a length below 0."""
+    with pytest.raises(ValueError, match="bars need numbers"):
+        Bars("Sheep", numbers)

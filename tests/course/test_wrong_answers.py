@@ -1,0 +1,185 @@
+"""What a reader is told whose answer is wrong: it is in the words of the lesson, no traceback."""
+
+import ast
+import linecache
+from inspect import isawaitable
+
+import nbformat
+import pytest
+from documents import ROOT
+
+import chatlab.course.exercise
+
+NOTEBOOKS = ROOT / "notebooks"
+NO_ANSWER = 'no answer to the message "hello": has it a handler, and does that end?'
+
+
+class Exercise:
+    """The exercise of a chapter, with what the chapter defines before it, outside a notebook."""
+
+    def __init__(self, number):
+        [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
+        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+        [self.stub] = [c.source for c in cells if "exercise" in c.metadata.get("tags", [])]
+        [end] = [place for place, c in enumerate(cells) if "solution" in c.metadata.get("tags", [])]
+        self.solution, self.names = cells[end].source, {}
+        self.call = cells[end - 1].source
+        for cell in cells[:end]:
+            if defines(cell.source):
+                self.run(cell.source)
+
+    def run(self, source):
+        """Run a cell as a notebook does: its lines can be named, and it is in no file."""
+        name = f"<cell {len(linecache.cache)}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+        exec(compile(source, name, "exec"), self.names)
+
+    async def check(self, answer):
+        """Run an answer and then the check; return what it says."""
+        self.run(answer)
+        said = eval(self.call.removeprefix("await "), self.names)
+        return await said if isawaitable(said) else said
+
+
+def defines(source):
+    """Whether a cell imports and defines, and does nothing else."""
+    does = ast.parse(source).body
+    tame = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return any(isinstance(node, tame) for node in does) and all(
+        isinstance(node, tame)
+        or (isinstance(node, ast.Assign) and not any(has_await(part) for part in ast.walk(node)))
+        for node in does
+    )
+
+
+def has_await(node):
+    return isinstance(node, ast.Await) or (
+        isinstance(node, ast.Attribute) and node.attr in ("create_task", "open")
+    )
+
+
+SEND = 'await sio.emit("chat message", text, to=sid)'
+YOUR_TURN = "pass  # your turn: send what was kept to the tab `sid`"
+QUERY = '"SELECT id, content FROM messages"'
+BRIDGE = "asyncio.run_coroutine_threadsafe(coroutine, loop)"
+NEWER = "await log.newer(cursor)"
+SOME = 'for message in (await log.after(auth["serverOffset"]))[{}]:'
+AFTER = 'for message in await log.after(auth["serverOffset"]):'
+MOVES = '["bob reconnects", \'ann sends "three"\']'
+ERROR = "an error came up, "
+CASES = [
+    (
+        "00",
+        SEND,
+        SEND.replace("text", "text.shout()"),
+        f"{ERROR}AttributeError: 'str' object has no",
+    ),
+    ("00", SEND, "pass", "eve's page shows nothing, and it should show ['HELLO']"),
+    ("00", "chat message", "chat-message", NO_ANSWER),
+    ("01", YOUR_TURN, SEND.replace("text", "kept"), "eve's page shows [[]], and it should show"),
+    ("01", YOUR_TURN, "for text in keep: pass", "in the line `for text in keep: pass`"),
+    (
+        "01",
+        "(sid, environ, auth)",
+        "(sid)",
+        "connect() takes 1 positional argument but 3 were given",
+    ),
+    ("02", QUERY, f"{QUERY} + ' WHERE id >= 1'", "duplicated: the client has seen (1, 'a'); after"),
+    (
+        "02",
+        QUERY,
+        f"{QUERY} + ' WHERE id > 2'",
+        "lost: a row after offset 1; after offset 1 it gives",
+    ),
+    (
+        "02",
+        QUERY,
+        f"{QUERY} + ' WHERE id > 1 ORDER BY id DESC'",
+        "reordered; after offset 1 it gives",
+    ),
+    ("02", QUERY, f"{QUERY} + ' WHERE id > ?'", f"{ERROR}ProgrammingError: Incorrect number of"),
+    ("02", ".fetchall()", "", "it returns no list of rows, but a Cursor"),
+    ("03", AFTER, f"{AFTER[:-1]}[-3:]:", f"{ERROR}TypeError: 'coroutine' object is not subscr"),
+    (
+        "03",
+        AFTER,
+        SOME.format("-3:"),
+        "dan's page shows ['a', 'd', 'e', 'f'], and it should show ['a', ",
+    ),
+    ("03", AFTER, SOME.format(":3"), "eve's page shows ['a', 'b', 'c'], and it should show ['d', "),
+    ("04", "cursor = log.head", "pass", "it does not come to rest: does a handler go on for ever"),
+    (
+        "04",
+        "cursor = log.head",
+        "cursor += 1",
+        "invalid: 1 lost, 2 duplicated; lost: ann never shows 1",
+    ),
+    ("04", NEWER, "cursor = message.offset", "in the line `cursor = message.offset`"),
+    ("04", "here.add(sid)", "pass", "the server did not read the log, so it is not held"),
+    ("05", "self.new_key()", '"my key"', "Refused: this client_offset belongs to another text"),
+    (
+        "05",
+        "self.new_key()",
+        "self.key",
+        "AttributeError: 'MyOutbox' object has no attribute 'key'",
+    ),
+    ("06", "if not recovered(sio, sid):", "if True:", 'duplicated: bob shows 1 "two" again'),
+    ("06", "not recovered(", "recovered(", 'duplicated: bob shows 1 "two" again'),
+    ("06", "recovered(sio, sid)", "recovered(sid)", "in the line `if not recovered(sid):`"),
+    (
+        "07",
+        '"continued"',
+        '"gap"',
+        "a tab that has just lost its line is told 'gap', and 'continued' is",
+    ),
+    ("07", 'return "continued"', "pass", "a tab that has just lost its line is told None, and"),
+    (
+        "07",
+        "max(ends.values())",
+        "ends[epoch[0]]",
+        f"{ERROR}KeyError: 't', in the line `if offset >",
+    ),
+    ("08", MOVES, '["bob drops"]', "'bob drops' cannot happen now; what can: ['bob reconnects', "),
+    (
+        "08",
+        MOVES,
+        "[0, 99]",
+        "99 cannot happen now; what can: ['the server reads the rows after 1', ",
+    ),
+    ("08", MOVES, "[0, 0, 1, 1, 1, 1]", "invalid: 1 reordered"),
+    (
+        "90",
+        "coroutine, loop",
+        "coroutine",
+        "missing 1 required positional argument: 'loop', in the",
+    ),
+    ("90", BRIDGE, "asyncio.run(coroutine)", "cannot be called from a running event loop, in the"),
+    ("90", "return ", "", "it returns a NoneType, not 42"),
+]
+PICTURED = {"00", "01", "03", "04", "05", "06"}
+"""The exercises whose evenings are drawn, whatever went wrong."""
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*never awaited", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+@pytest.mark.parametrize(("number", "old", "new", "told"), CASES)
+async def test_wrong_answer_is_told_what_is_wrong(number, old, new, told, monkeypatch):
+    """In the words of the lesson, or with the error and its line; and with a picture."""
+    monkeypatch.setattr(chatlab.course.exercise, "PATIENCE", 2)
+    exercise = Exercise(number)
+    assert old in exercise.stub
+    said = await exercise.check(exercise.stub.replace(old, new))
+    assert said.startswith(("not yet: ", "solved: dan"))
+    assert told in said
+    if number in PICTURED and "come to rest" not in said:
+        assert "joins" in str(said.diagram)
+
+
+@pytest.mark.parametrize("number", sorted({number for number, *_ in CASES}))
+async def test_solution_is_told_that_it_solves(number):
+    """The control: the same checks, run in the same way, are content with the right answer."""
+    exercise = Exercise(number)
+    said = await exercise.check(exercise.solution.replace(exercise.call, ""))
+    assert said.solved
+    assert said.diagram is None

@@ -1,0 +1,76 @@
+"""What a lab asks a server: is it at rest, and will it wait?"""
+
+import asyncio
+
+from support import turns
+
+from chatlab.harness.probe import Gate, Hold, WatchedServer
+
+
+async def test_gate_holds_the_next_one_only():
+    """Who comes before is not held, and neither is who comes behind."""
+    gate = Gate()
+    await gate.passed()
+    hold = gate.hold_next()
+    first = asyncio.create_task(gate.passed())
+    await hold.reached()
+    await gate.passed()
+    assert not first.done()
+    hold.release()
+    await first
+
+
+async def test_gate_that_is_opened_holds_nobody():
+    """It was not reached in time."""
+    gate = Gate()
+    gate.hold_next()
+    gate.open()
+    await gate.passed()
+
+
+async def test_hold_can_be_ended_from_another_thread():
+    """The notebook's loop is not the server's."""
+    hold = Hold()
+    held = asyncio.create_task(hold.here())
+    await hold.reached()
+    await asyncio.to_thread(hold.release)
+    hold.release()  # once more does no harm
+    await held
+
+
+async def test_hold_that_is_ended_before_it_is_reached_holds_nobody():
+    """As when a lab is closed before the server comes by."""
+    hold = Hold()
+    hold.release()
+    await hold.here()
+
+
+async def test_hold_survives_that_the_held_handler_is_cancelled():
+    """Its connection is gone; ending the hold afterwards is no error."""
+    hold = Hold()
+    held = asyncio.create_task(hold.here())
+    await hold.reached()
+    held.cancel()
+    await asyncio.wait([held])
+    hold.release()
+
+
+async def test_server_rests_when_its_handlers_rest():
+    """A handler that says that it rests does not count; when it goes on, it does."""
+    sio, go_on, end = WatchedServer(), asyncio.Event(), asyncio.Event()
+
+    async def handler():
+        with sio.resting():
+            await go_on.wait()
+        await end.wait()
+
+    task = sio.start_background_task(handler)
+    await turns()
+    await sio.start_background_task(sio.rest)
+    go_on.set()
+    await turns()
+    rest = sio.start_background_task(sio.rest)
+    await turns()
+    assert not rest.done()
+    end.set()
+    await asyncio.gather(task, rest)
