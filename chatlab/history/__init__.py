@@ -7,6 +7,7 @@ database and no notebook.
 from chatlab.history.checker import Verdict, Wrong, check
 from chatlab.history.diagram import Diagram
 from chatlab.history.events import SERVER, Event, History, Kind
+from chatlab.history.figure import Figure
 from chatlab.history.steps import Arrival, Step
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Arrival",
     "Diagram",
     "Event",
+    "Figure",
     "History",
     "Kind",
     "Step",

@@ -1,8 +1,8 @@
 """What happened in a lab, event by event.
 
 Pure: no clock, no network, no notebook. Time is logical: an event's place in the list is its time.
-The order of one client's own events is always exact; the order between two clients is only the
-order in which this process happened to hear of them.
+The order of one client's own events is always exact; events of two clients stand in the order in
+which they reached this process.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class History:
         return count
 
     def reached(self, who: str) -> int:
-        """Return the offset that a client's page has come to; 0 before the first."""
-        told = [event for event in self.of(who) if event.kind in ("show", "gap", "reset")]
-        return next((event.offset for event in reversed(told) if event.offset is not None), 0)
+        """Return the offset up to which a client's page has messages; 0 before the first."""
+        offsets = [e.offset for e in self.of(who) if e.kind in ("show", "gap", "reset")]
+        return next((offset for offset in reversed(offsets) if offset is not None), 0)
 
     @property
     def clients(self) -> list[str]:

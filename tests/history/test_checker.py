@@ -4,6 +4,7 @@ import random
 from itertools import pairwise
 
 import pytest
+from histories import history
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,17 +13,6 @@ from chatlab.history.events import Event, History
 from chatlab.messages import Message
 
 NAMES = ("ann", "bob", "carol")
-
-
-def history(*events):
-    """Record events that are written like "show bob 2 two"."""
-    recorded = History()
-    for event in events:
-        kind, who, *rest = event.split()
-        offset = int(rest[0]) if rest and rest[0].isdigit() else None
-        text = rest[-1] if rest else None
-        recorded.record(kind, who, text, offset)
-    return recorded
 
 
 def said(offset, text, *tabs):
@@ -133,7 +123,7 @@ def test_message_shown_below_a_later_one_is_reordered():
     assert [event.offset for event in verdict.excerpt] == [4, 3]
 
 
-def test_sender_whose_messages_change_places_is_told():
+def test_messages_of_a_sender_that_change_places_are_reordered():
     """The log holds them in another order than they were sent."""
     events = ["join ann", "send ann a", "send ann b", "acknowledge ann 2 a", "acknowledge ann 1 b"]
     verdict = check(history(*events, "show ann 1 b", "show ann 2 a"))
@@ -357,14 +347,14 @@ def test_planted_fault_is_never_missed(kind, plant, seed):
     assert set(verdict.excerpt) <= set(made.events)
 
 
-def test_page_that_was_told_of_a_gap_does_without():
+def test_page_with_a_gap_need_not_show_what_is_gone():
     """What is gone up to there is not missing; what comes after it is."""
     talk = [*TALK, "drop bob", *said(3, "three", "ann"), *said(4, "four", "ann"), "reconnect bob"]
-    told = [*talk, "gap bob 3"]
-    assert check(history(*told, "show bob 4 four")).valid
-    assert faults(check(history(*told))) == [("lost", "bob", "four")]
-    untold = check(history(*talk, "show bob 4 four"))
-    assert faults(untold) == [("lost", "bob", "three")]
+    with_gap = [*talk, "gap bob 3"]
+    assert check(history(*with_gap, "show bob 4 four")).valid
+    assert faults(check(history(*with_gap))) == [("lost", "bob", "four")]
+    faulty = check(history(*talk, "show bob 4 four"))
+    assert faults(faulty) == [("lost", "bob", "three")]
 
 
 def test_gap_is_no_excuse_for_what_was_lost_before_it():
@@ -402,8 +392,8 @@ def test_page_of_another_log_is_not_measured_by_this_one():
     assert faults(check(history(*before, *after, *again), left)) == [
         ("missing", "ann", "two"), ("missing", "ann", "three"),
     ]  # fmt: skip
-    untold = faults(check(history(*before, *again), left))
-    assert {kind for kind, *_ in untold} == {"missing", "phantom", "reordered"}
+    faulty = faults(check(history(*before, *again), left))
+    assert {kind for kind, *_ in faulty} == {"missing", "phantom", "reordered"}
 
 
 def test_fault_on_a_page_of_another_log_is_still_a_fault():

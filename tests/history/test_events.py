@@ -24,7 +24,7 @@ def test_client_that_joins_twice_is_listed_once():
     assert history.clients == ["ann"]
 
 
-def told(*events):
+def of_ann(*events):
     """Record events of Ann, each a kind, with an offset if it has one."""
     history = History([Event("show", "bob", "x", 9), Event("send", "bob", "x")])
     for event in events:
@@ -35,16 +35,16 @@ def told(*events):
 
 def test_messages_without_an_answer_are_counted_for_each_connection():
     """A drop ends all waiting, an answer that nobody waits for counts nothing."""
-    assert told("join", "send", "send", "acknowledge 1").unanswered("ann") == 1
-    assert told("join", "send", "show 1", "gap 3", "send", "refuse").unanswered("ann") == 1
-    assert told("join", "send", "send", "drop").unanswered("ann") == 0
-    assert told("send", "drop", "reconnect", "retry").unanswered("ann") == 1
-    assert told("join", "acknowledge 1", "send").unanswered("ann") == 1
+    assert of_ann("join", "send", "send", "acknowledge 1").unanswered("ann") == 1
+    assert of_ann("join", "send", "show 1", "gap 3", "send", "refuse").unanswered("ann") == 1
+    assert of_ann("join", "send", "send", "drop").unanswered("ann") == 0
+    assert of_ann("send", "drop", "reconnect", "retry").unanswered("ann") == 1
+    assert of_ann("join", "acknowledge 1", "send").unanswered("ann") == 1
 
 
 def test_page_has_reached_the_offset_that_was_shown_or_told_last():
     """Not the highest one, and messages without an offset change nothing."""
-    assert told("join", "send", "acknowledge 4").reached("ann") == 0
-    assert told("show 2", "show 5", "show 3", "show").reached("ann") == 3
-    assert told("show 2", "gap 7").reached("ann") == 7
-    assert told("show 2", "reset 0").reached("ann") == 0
+    assert of_ann("join", "send", "acknowledge 4").reached("ann") == 0
+    assert of_ann("show 2", "show 5", "show 3", "show").reached("ann") == 3
+    assert of_ann("show 2", "gap 7").reached("ann") == 7
+    assert of_ann("show 2", "reset 0").reached("ann") == 0

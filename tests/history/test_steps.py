@@ -1,20 +1,10 @@
 """The steps: what becomes of each message, and where it belongs on each page."""
 
+from histories import history
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatlab.history.events import History
 from chatlab.history.steps import steps_of
-
-
-def history(*events):
-    """Record events that are written like "show bob hello", or "show bob hello 2"."""
-    recorded = History()
-    for event in events:
-        kind, who, *rest = event.split()
-        text, offset = (*rest, None, None)[:2]
-        recorded.record(kind, who, text, offset and int(offset))
-    return recorded
 
 
 def arrivals(steps, who):
@@ -47,13 +37,13 @@ def test_message_that_is_repeated_after_its_answer_is_a_step_more():
 
 def test_send_with_an_acknowledged_offset_has_it():
     """The server says which place the message got."""
-    step = steps_of(history("join ann", "send ann hi", "acknowledge ann hi 7"))[-1]
+    step = steps_of(history("join ann", "send ann hi", "acknowledge ann 7 hi"))[-1]
     assert (step.fate, step.offset) == ("arrived", 7)
 
 
 def test_send_without_an_acknowledged_offset_has_that_of_the_pages():
     """Two equal texts are told apart, in the order in which they were sent."""
-    shown = ["show bob hi 1", "show bob hi 2"]
+    shown = ["show bob 1 hi", "show bob 2 hi"]
     first, second = steps_of(history(*JOINED, *SAID, *SAID, *shown))[-2:]
     assert (first.offset, second.offset) == (1, 2)
 
@@ -67,7 +57,7 @@ def attempts(*events):
 def test_retry_of_a_lost_message_brings_it():
     """The first attempt is lost, the second arrives, and the pages show it there."""
     events = ["send ann hi", "drop ann", "reconnect ann", "retry ann hi"]
-    answered = [*events, "acknowledge ann hi 1", "show ann hi 1", "show bob hi 1"]
+    answered = [*events, "acknowledge ann 1 hi", "show ann 1 hi", "show bob 1 hi"]
     assert attempts(*answered) == [("lost", None, False), ("arrived", 1, True)]
     steps = steps_of(history(*JOINED, *answered))
     assert arrivals(steps, "bob") == [(6, "hi", "live")]
@@ -75,8 +65,8 @@ def test_retry_of_a_lost_message_brings_it():
 
 def test_retry_of_a_message_that_a_page_has_shown_is_known():
     """Only its acknowledgement was lost: it arrived with the first attempt."""
-    events = ["send ann hi", "show bob hi 1", "drop ann", "reconnect ann", "retry ann hi"]
-    answered = [*events, "acknowledge ann hi 1", "show ann hi 1"]
+    events = ["send ann hi", "show bob 1 hi", "drop ann", "reconnect ann", "retry ann hi"]
+    answered = [*events, "acknowledge ann 1 hi", "show ann 1 hi"]
     assert attempts(*answered) == [("arrived", 1, False), ("known", 1, True)]
     steps = steps_of(history(*JOINED, *answered))
     assert arrivals(steps, "ann") == [(5, "hi", "catch-up")]
@@ -85,15 +75,15 @@ def test_retry_of_a_message_that_a_page_has_shown_is_known():
 
 def test_retry_that_is_stored_again_is_another_message():
     """Without a key each attempt gets an offset of its own."""
-    first = ["send ann hi", "show bob hi 1", "drop ann", "reconnect ann"]
-    again = ["retry ann hi", "acknowledge ann hi 2", "show bob hi 2"]
+    first = ["send ann hi", "show bob 1 hi", "drop ann", "reconnect ann"]
+    again = ["retry ann hi", "acknowledge ann 2 hi", "show bob 2 hi"]
     assert attempts(*first, *again) == [("arrived", 1, False), ("arrived", 2, True)]
 
 
 def test_message_that_is_written_offline_waits():
     """It is sent for the first time when the tab is back, and two of them in their order."""
     away = ["drop ann", "send ann hi", "send ann ho", "reconnect ann"]
-    back = ["retry ann hi", "acknowledge ann hi 1", "retry ann ho", "acknowledge ann ho 2"]
+    back = ["retry ann hi", "acknowledge ann 1 hi", "retry ann ho", "acknowledge ann 2 ho"]
     waits = ("waits", None, False)
     assert attempts(*away, *back) == [waits, waits, ("arrived", 1, False), ("arrived", 2, False)]
 
@@ -106,8 +96,8 @@ def test_retry_that_is_refused_is_refused():
 
 def test_send_without_an_answer_that_a_page_shows_has_arrived():
     """Only the acknowledgement is lost; a message that no page shows is lost itself."""
-    assert steps_of(history(*JOINED, "send ann hi", "show bob hi 1"))[-1].fate == "arrived"
-    assert steps_of(history(*JOINED, "send ann hi", "show bob ho 1"))[-1].fate == "lost"
+    assert steps_of(history(*JOINED, "send ann hi", "show bob 1 hi"))[-1].fate == "arrived"
+    assert steps_of(history(*JOINED, "send ann hi", "show bob 1 ho"))[-1].fate == "lost"
 
 
 def test_answer_belongs_to_the_sender():
@@ -165,17 +155,17 @@ happenings = st.sampled_from(
         ["send ann y", "acknowledge ann y"],
         ["show bob x"],
         ["show bob y"],
-        ["show bob x 1"],
-        ["show bob y 2"],
+        ["show bob 1 x"],
+        ["show bob 2 y"],
     ]
 )
 
 
 @given(st.lists(happenings, max_size=12))
-def test_every_message_that_a_page_shows_arrives_once_and_in_order(evening):
+def test_every_message_that_a_page_shows_arrives_once_and_in_order(scenario):
     """Whatever happens, nothing that a tab shows is left out, added, or put in another place."""
     said = ["send ann x", "acknowledge ann x", "send ann y", "acknowledge ann y"]
-    recorded = history(*JOINED, *said, *(event for events in evening for event in events))
+    recorded = history(*JOINED, *said, *(event for events in scenario for event in events))
     shown = [event.text for event in recorded if event.kind == "show"]
     arrived = [text for _, text, how in arrivals(steps_of(recorded), "bob") if how != "lost"]
     assert arrived == shown
@@ -183,15 +173,15 @@ def test_every_message_that_a_page_shows_arrives_once_and_in_order(evening):
 
 def test_page_that_is_reset_shows_old_messages_as_catch_up():
     """It has forgotten them: they are not shown again."""
-    said = ["send ann hi", "acknowledge ann hi 1", "show ann hi 1", "show bob hi 1"]
-    again = history(*JOINED, *said, "drop bob", "reconnect bob", "reset bob", "show bob hi 1")
+    said = ["send ann hi", "acknowledge ann 1 hi", "show ann 1 hi", "show bob 1 hi"]
+    again = history(*JOINED, *said, "drop bob", "reconnect bob", "reset bob", "show bob 1 hi")
     assert arrivals(steps_of(again), "bob")[-1] == (6, "hi", "catch-up")
 
 
 def test_gap_is_a_step_and_the_page_stays():
     """What is shown twice all the same is shown again."""
-    said = ["send ann hi", "acknowledge ann hi 1", "show ann hi 1", "show bob hi 1"]
-    again = history(*JOINED, *said, "drop bob", "reconnect bob", "gap bob", "show bob hi 1")
+    said = ["send ann hi", "acknowledge ann 1 hi", "show ann 1 hi", "show bob 1 hi"]
+    again = history(*JOINED, *said, "drop bob", "reconnect bob", "gap bob", "show bob 1 hi")
     steps = steps_of(again)
     assert steps[-1].actions[0].kind == "gap"
     assert arrivals(steps, "bob")[-1][1:] == ("hi", "again")

@@ -1,0 +1,173 @@
+"""The steps of a history as a picture: lanes from left to right, time from top to bottom.
+
+All lengths are whole numbers of pixels. It must not know what the table or the summary say.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from chatlab.history.events import SERVER
+from chatlab.history.steps import Step
+from chatlab.history.words import DOES, name_of, offset_of, sends, short
+
+LEFT, TOP, RIGHT = 122, 52, 100
+LANE = 190
+"""The distance from one lane to the next."""
+FALL = 18
+"""How far an arrow falls on its way: this stands for the time that a message takes."""
+GAP = 28
+"""The distance from the end of one step to the next."""
+
+LOOKS = """
+text { font: 13px sans-serif; fill: #222; stroke: #fff; stroke-width: 4px; paint-order: stroke }
+.name { font: bold 15px sans-serif; text-anchor: middle }
+.number { fill: #666 }
+.fault { fill: #a61b1b }
+.offset { font-weight: bold; fill: #fff; stroke: none; text-anchor: middle }
+.up { stroke: #222; stroke-width: 2 }
+.down { stroke: #767676; stroke-width: 2; stroke-dasharray: 3 5 }
+.begin { fill: #222 }
+.break, .end { stroke: #222; stroke-width: 2 }
+.live { stroke: #1f4e79; stroke-width: 1.4; marker-end: url(#head) }
+.catch-up { stroke: #1f4e79; stroke-width: 3; marker-end: url(#head) }
+.again { stroke: #a61b1b; stroke-width: 1.4; marker-end: url(#ring) }
+.late { stroke: #a61b1b; stroke-width: 1.4; marker-end: url(#diamond) }
+.lost { stroke: #a61b1b; stroke-width: 1.4; stroke-dasharray: 5 4; marker-end: url(#cross) }
+.under { stroke: #1f4e79; stroke-width: 1.4; stroke-dasharray: 5 4; marker-end: url(#head) }
+.refused { stroke: #a61b1b; stroke-width: 1.4; marker-end: url(#bar) }
+"""
+
+
+def _tip(name: str, path: str, look: str, orient: str = "0") -> str:
+    """Return the tip of an arrow. The path is drawn around the point where the arrow ends."""
+    return (
+        f'<marker id="{name}" viewBox="-12 -12 24 24" markerWidth="24" markerHeight="24" '
+        f'markerUnits="userSpaceOnUse" orient="{orient}"><path d="{path}" {look}/></marker>'
+    )
+
+
+HOLLOW = 'fill="#fff" stroke="#a61b1b" stroke-width="2"'
+TIPS = (
+    _tip("head", "M-10 -5L0 0L-10 5z", 'fill="#1f4e79"', "auto"),
+    _tip("ring", "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0 -12 0", HOLLOW),
+    _tip("diamond", "M-8 0L0 -8L8 0L0 8z", HOLLOW),
+    _tip("cross", "M-5 -5L5 5M5 -5L-5 5", HOLLOW),
+    _tip("bar", "M0 -9L0 9", HOLLOW),
+)
+STYLE = f"<style>{LOOKS}</style><defs>{''.join(TIPS)}</defs>\n"
+
+
+class Drawing:
+    """The pieces of a picture, drawn from top to bottom, and its size."""
+
+    def __init__(self, lanes: list[str], steps: list[Step]) -> None:
+        self._lanes = lanes
+        self._lines: list[str] = []
+        self._words: list[str] = []  # above all lines
+        self._y = TOP
+        self._lines_begun: dict[str, tuple[int, str]] = {SERVER: (TOP, "up")}
+        for lane in lanes:
+            self._word(self._x(lane), 26, short(lane, 16), "name")
+        for number, step in enumerate(steps, 1):
+            self._word(14, self._y + 5, str(number), "number")
+            (self._send if step.is_send else self._act)(step)
+        for lane in lanes:
+            self._lifeline(lane, None)
+        self.pieces = self._lines + self._words
+        self.width, self.height = self._x(lanes[-1]) + RIGHT, self._y
+
+    def _act(self, step: Step) -> None:
+        """Draw what clients or the server do, and the messages that follow."""
+        for event in dict.fromkeys(step.actions):
+            x, y = self._x(event.who), self._y
+            self._beside(event.who, y + 5, DOES[event.kind], outside=True)
+            if event.kind == "close":
+                state, mark = None, _line("end", x - 8, y, x + 8, y)
+            elif event.kind in ("drop", "stop", "kill"):
+                state, mark = "down", _line("break", x - 8, y + 3, x + 8, y - 3)
+            else:
+                state, mark = "up", f'<circle class="begin" cx="{x}" cy="{y}" r="5"/>'
+            self._lifeline(event.who, state)
+            self._lines.append(mark)
+        # An arrow must not run through the words of a lane that it passes.
+        self._arrivals(step, self._y + FALL if step.arrivals else self._y)
+
+    def _send(self, step: Step) -> None:
+        """Draw a message on its way to the server, and from there to the tabs."""
+        [event] = step.actions
+        if step.fate == "waits":
+            self._beside(event.who, self._y + 5, sends(step), outside=True)
+            self._y += GAP
+            return
+        self._beside(event.who, self._y - 6, short(event.text))
+        arrives = step.fate in ("arrived", "known")
+        self._arrow("live" if arrives else step.fate, event.who, SERVER, self._y)
+        middle = self._y + FALL
+        self._arrivals(step, middle)
+        if arrives:
+            self._passage(middle, offset_of(step))
+
+    def _arrivals(self, step: Step, y: int) -> None:
+        """Draw the messages to the tabs: several to the same tab stand one below the other."""
+        for slot in range(max(map(len, step.arrivals.values()), default=0)):
+            here = [arrivals[slot] for arrivals in step.arrivals.values() if slot < len(arrivals)]
+            labelled = [arrival for arrival in here if arrival.how not in ("live", "lost")]
+            for arrival in here:
+                self._arrow(arrival.how, SERVER, arrival.who, y)
+            for arrival in labelled:
+                look = "" if arrival.how == "catch-up" else "fault"
+                words = short(f"{arrival.how}: {name_of(arrival)}")
+                self._beside(arrival.who, y + FALL + 14, words, look)
+            y += 2 * FALL + 4 if labelled else FALL
+        self._y = y + GAP
+
+    def _arrow(self, how: str, source: str, target: str, y: int) -> None:
+        """Draw a message on its way. If it does not arrive, the arrow stops short and says why."""
+        start, end = self._x(source), self._x(target)
+        onward = 1 if end > start else -1
+        stop = end - onward * {"lost": 70, "under way": 70, "refused": 14}.get(how, 0)
+        self._lines.append(_line(how, start, y, stop, y + FALL))
+        if stop != end:
+            x = stop + onward * (26 if how == "refused" else 10)
+            look = "" if how == "under way" else "fault"
+            self._word(x, y + FALL + 5, how, look, leftward=onward < 0)
+
+    def _passage(self, y: int, label: str) -> None:
+        """Mark the point where the server passes a message on, with its offset if it has one."""
+        x = self._x(SERVER)
+        half = 8 + 4 * len(label) if label else 4
+        tall = min(half, 10)
+        self._lines.append(
+            f'<rect x="{x - half}" y="{y - tall}" width="{2 * half}" height="{2 * tall}" '
+            f'rx="{tall}" fill="#1f4e79"/>'
+        )
+        if label:
+            self._word(x, y + 5, label, "offset")
+
+    def _lifeline(self, lane: str, state: str | None) -> None:
+        """End a lane's line here, and begin the next: "up", "down", or None for no line."""
+        if lane in self._lines_begun:
+            top, before = self._lines_begun.pop(lane)
+            self._lines.insert(0, _line(before, self._x(lane), top, self._x(lane), self._y))
+        if state:
+            self._lines_begun[lane] = (self._y, state)
+
+    def _beside(
+        self, lane: str, y: int, words: str, look: str = "", *, outside: bool = False
+    ) -> None:
+        """Write beside a lane: on the side of the server, or on the other side."""
+        leftward = (self._x(lane) > self._x(SERVER)) != outside
+        self._word(self._x(lane) + (-12 if leftward else 12), y, words, look, leftward=leftward)
+
+    def _word(self, x: int, y: int, words: str, look: str = "", *, leftward: bool = False) -> None:
+        kind = f' class="{look}"' if look else ""
+        anchor = ' text-anchor="end"' if leftward else ""
+        self._words.append(f'<text x="{x}" y="{y}"{kind}{anchor}>{escape(words)}</text>')
+
+    def _x(self, lane: str) -> int:
+        return LEFT + LANE * self._lanes.index(lane)
+
+
+def _line(look: str, x1: int, y1: int, x2: int, y2: int) -> str:
+    return f'<line class="{look}" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>'

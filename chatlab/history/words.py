@@ -1,0 +1,135 @@
+"""The steps of a history in words: a table, and a sentence that sums them up.
+
+It must not know where anything stands in the picture.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect
+from collections import Counter
+from collections.abc import Iterator
+from itertools import accumulate, groupby
+from unicodedata import category, east_asian_width
+
+from chatlab.history.events import SERVER, Event
+from chatlab.history.steps import SENDS, Arrival, Step
+
+DOES = {
+    "join": "joins",
+    "drop": "drops",
+    "reconnect": "reconnects",
+    "reload": "reloads",
+    "reset": "begins anew",
+    "gap": "is told of a gap",
+    "close": "closes",
+    "stop": "stops",
+    "kill": "is killed",
+    "start": "starts",
+}
+GETS = {
+    "catch-up": "catches up on {}",
+    "lost": "never gets {}",
+    "again": "gets {} again",
+    "late": "gets {} late",
+}
+NAMED = 3
+"""A summary names up to this many messages one by one; it counts more than that."""
+ROOM = 24
+"""How many narrow characters of a text fit beside a line."""
+FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Characters that SVG does not allow, or that nobody sees: control characters and surrogates."""
+
+
+def table(lanes: list[str], steps: list[Step]) -> str:
+    """Write the steps as a table: one row for each step, one column for each lane."""
+    rows = [["", *map(short, lanes)]]
+    for number, step in enumerate(steps, 1):
+        rows.append([str(number), *(_cell(lane, step) for lane in lanes)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def summary(lanes: list[str], steps: list[Step]) -> str:
+    """Say in one sentence what matters."""
+    tabs = ", ".join(short(lane) for lane in lanes if lane != SERVER) or "nobody"
+    sent = sum(step.actions[0].kind == "send" for step in steps)
+    facts = [f"{sent} {'message' if sent == 1 else 'messages'} sent"]
+    for lane in lanes:
+        name = "the server" if lane == SERVER else short(lane)
+        facts += [f"{name} {fact}" for fact in _facts(lane, steps)]
+    return f"Space-time diagram of {tabs} and the server: {'; '.join(facts)}."
+
+
+def short(text: object, room: int = ROOM) -> str:
+    """Return a text on one line that SVG allows, cut where it would not fit."""
+    line = FORBIDDEN.sub("\ufffd", " ".join(str(text).split()))
+    reach = list(accumulate(map(_breadth, line[: room + 1])))
+    if not reach or reach[-1] <= room:
+        return line
+    return line[: bisect(reach, room - 1)].rstrip() + "…"
+
+
+def _breadth(character: str) -> float:
+    """Estimate how wide a character is, in narrow ones."""
+    if category(character) == "So":  # emoji
+        return 3
+    if east_asian_width(character) in "WF" or character in "MW@%mw":
+        return 2
+    return 1.4 if character.isupper() else 1
+
+
+def sends(step: Step) -> str:
+    """Say that a message is sent, or only written while there is no connection."""
+    verb = "writes" if step.fate == "waits" else "sends"
+    return f"{verb} {_quoted(step.actions[0])}{' again' if step.again else ''}"
+
+
+def offset_of(step: Step) -> str:
+    """Say which offset the server gave a message, or had given it before; "" if none."""
+    return "" if step.offset is None else f"{step.offset}{' again' if step.fate == 'known' else ''}"
+
+
+def name_of(arrival: Arrival) -> str:
+    """Name a message by its offset, or by its text if it has no offset."""
+    return _quoted(arrival) if arrival.offset is None else str(arrival.offset)
+
+
+def _cell(lane: str, step: Step) -> str:
+    does = dict.fromkeys(event.kind for event in step.actions if event.who == lane)
+    words = [DOES[kind] for kind in does if kind not in SENDS]
+    if step.is_send and does:
+        fate = {"arrived": "", "known": "", "waits": " (offline)"}.get(step.fate, f" ({step.fate})")
+        words.append(sends(step) + fate)
+    if step.is_send and lane == SERVER and step.fate in ("arrived", "known"):
+        words.append("passes it on" if step.offset is None else f"offset {offset_of(step)}")
+    for how, arrivals in groupby(step.arrivals.get(lane, []), lambda arrival: arrival.how):
+        if how in ("live", "lost"):
+            words.append("shows it" if how == "live" else "(lost)")
+        else:
+            words.append(f"{how}: {', '.join(map(name_of, arrivals))}")
+    return "; ".join(words)
+
+
+def _facts(lane: str, steps: list[Step]) -> Iterator[str]:
+    """Say how often a lane was interrupted, which messages failed, and which came in the end."""
+    kinds = Counter(event.kind for step in steps for event in step.actions if event.who == lane)
+    for kind in ("drop", "reload", "reset", "gap", "stop", "kill"):
+        if count := kinds[kind]:
+            yield f"{DOES[kind]} {'once' if count == 1 else f'{count} times'}"
+    for step in steps:
+        if step.actions[0].who == lane and step.fate in ("refused", "lost"):
+            yield f"{sends(step)}, which is {step.fate}"
+    arrivals = [arrival for step in steps for arrival in step.arrivals.get(lane, [])]
+    for how, gets in GETS.items():
+        if which := [arrival for arrival in arrivals if arrival.how == how]:
+            named = ", ".join(map(_offset_and_text, which))
+            yield gets.format(named if len(which) <= NAMED else f"{len(which)} messages")
+
+
+def _offset_and_text(arrival: Arrival) -> str:
+    return f"{'' if arrival.offset is None else arrival.offset} {_quoted(arrival)}".lstrip()
+
+
+def _quoted(message: Event | Arrival) -> str:
+    return f'"{short(message.text)}"'
