@@ -1,13 +1,14 @@
-"""The checks of the exercises: solved, or not yet and why, in the words and pictures of the course.
+"""The checks of the exercises: "solved", or "not yet" and why, in the words of the course.
 
-Whatever a reader's code raises, `exit()` included, a check raises nothing: an error is a reason
-like any other.
+A check raises nothing, whatever a reader's code raises, `exit()` included: an error is one more
+reason for "not yet".
 """
 
 from __future__ import annotations
 
-import asyncio
+from asyncio import timeout
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -15,28 +16,26 @@ from traceback import extract_tb
 from typing import Any
 
 from chatlab.client import ChatClient
-from chatlab.course.ladder import evening, explained
+from chatlab.course.ladder import before_closing, explained
 from chatlab.history import Diagram, History, Verdict, Wrong
 from chatlab.lab import Lab, labs_opened
 
 PATIENCE = 20.0
-"""Seconds after which a check that does not come to its end is not solved."""
+"""Seconds after which a check is ended, and the exercise is not solved."""
 
 DRAWN = 60
-"""Events of a history up to which it is drawn: a longer one is no picture any more."""
+"""A history of more events than this is not drawn: the picture would be too long to read."""
 
 
 class Judgement(str):
     """A sentence, "solved: ..." or "not yet: ...", and the picture of what went wrong, if any."""
 
-    __slots__ = ("diagram",)
-    diagram: Diagram | None
+    diagram: Diagram | None = None
 
     def __new__(cls, text: str, history: History | None = None) -> Judgement:
         made = super().__new__(cls, text)
-        made.diagram = None
-        if history is not None and 0 < len(history) <= DRAWN and not made.solved:
-            made.diagram = Diagram(_with_texts(evening(history)))
+        if history and len(history) <= DRAWN and not made.solved:
+            made.diagram = Diagram(_with_texts(before_closing(history)))
         return made
 
     @property
@@ -64,17 +63,17 @@ def judged(check: Callable[..., Any]) -> Callable[..., Any]:
     def judge(*attempt: Any) -> Judgement:
         try:
             return _joined(check(*attempt))
-        except (Exception, SystemExit) as error:  # whatever a reader's code may raise
-            return _failed(error)
+        except (Exception, SystemExit) as error:
+            return _failed(error, History())
 
     @wraps(check)
     async def judge_later(*attempt: Any) -> Judgement:
         with labs_opened() as labs:
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with timeout(PATIENCE):
                     return _joined(await check(*attempt))
-            except (Exception, SystemExit) as error:  # whatever a reader's server may raise
-                return _failed(error, labs[-1].history if labs else None)
+            except (Exception, SystemExit) as error:
+                return _failed(error, labs[-1].history if labs else History())
 
     return judge_later if iscoroutinefunction(check) else judge
 
@@ -85,15 +84,14 @@ def should_show(tab: ChatClient, *texts: str) -> Judgement:
     if tab.messages == list(texts):
         return Judgement(f"solved: {shown}")
     lab = Lab.of(tab)
-    return Judgement(
-        f"not yet: {shown}, and it should show {list(texts)}", lab.history if lab else None
-    )
+    why = f"not yet: {shown}, and it should show {list(texts)}"
+    return Judgement(why, lab.history if lab else None)
 
 
 def should_be_valid(*verdicts: Verdict) -> Judgement:
     """Say whether all verdicts are valid: solved, or not yet and the first fault."""
     wrong = [verdict for verdict in verdicts if not verdict.valid]
-    worst = (wrong or list(verdicts))[0]
+    worst = (wrong or verdicts)[0]
     said = "; ".join(str(worst).splitlines()[:2])
     return Judgement(f"{'not yet' if wrong else 'solved'}: {said}", worst.history)
 
@@ -105,7 +103,7 @@ def should_go_wrong(verdict: Verdict, kind: Wrong) -> Judgement:
 
 
 def _joined(said: Any) -> Judgement:
-    """Make one judgement of several: with the picture of the first that is not solved."""
+    """Make one judgement of several, with the first picture among them."""
     parts = said if isinstance(said, list) else [said]
     whole = Judgement("\n".join(parts))
     pictures = (getattr(part, "diagram", None) for part in parts)
@@ -114,24 +112,25 @@ def _joined(said: Any) -> Judgement:
 
 
 def _with_texts(history: History) -> History:
-    """Return a history that can be drawn, though a server has sent something that is no text."""
-    drawn = History()
-    for event in history:
-        text = event.text if isinstance(event.text, str | None) else repr(event.text)
-        drawn.record(event.kind, event.who, text, event.offset)
-    return drawn
+    """Replace what is no text by its repr: a reader's server may send anything."""
+    return History(
+        event if isinstance(event.text, str | None) else replace(event, text=repr(event.text))
+        for event in history
+    )
 
 
-def _failed(error: BaseException, history: History | None = None) -> Judgement:
+def _failed(error: BaseException, history: History) -> Judgement:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    why = explained(error, history if history is not None else History())
     line = "" if isinstance(error, TimeoutError) else _line_of(error)
-    return Judgement(f"not yet: {why}{line}", history)
+    return Judgement(f"not yet: {explained(error, history)}{line}", history)
 
 
 def _line_of(error: BaseException) -> str:
-    """Name the innermost line of a cell that an error came through: a cell is in no file."""
+    """Name the innermost line of the reader's code that raised an error.
+
+    It is in a cell, so its file does not exist.
+    """
     lines = [
         frame.line
         for frame in extract_tb(error.__traceback__)

@@ -1,42 +1,51 @@
 """You are the network: a chat in which nothing moves unless you say so.
 
-The server is the very function that a notebook hands to a lab. Here it runs on a stand-in for
-Socket.IO and for the log, in which every `await` is a move of the game: you choose which handler
-goes on, which packet arrives, and when a line drops. Pure: no network, no clock, no event loop.
+The server is the function that a notebook hands to a lab. You choose which handler goes on, which
+packet arrives, and when a connection drops. Pure: no network, no clock, no event loop.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
+from chatlab.course.game_server import Log, Sio
 from chatlab.history import History, Verdict, Wrong, check
 from chatlab.messages import CHAT_MESSAGE, Message
 
-Server = Callable[["_Sio", "_Log"], None]
-Handling = Coroutine["_Wait", None, Any]
-Then = Callable[[Any], None]
+Server = Callable[[Sio, Log], None]
+Moves = dict[str, Callable[[], None]]
 DROP = "bob's line drops"
+
+
+@dataclass
+class _Tab:
+    """A page, and the packets on the connection to it."""
+
+    name: str
+    sid: str | None = None
+    connections: int = 0
+    offset: int = 0
+    line: deque[Message] = field(default_factory=deque)
 
 
 class Game:
     """Bob was away and missed "two". He returns, and Ann sends "three": in which order?
 
-    `server` registers its handlers, as it does in a Lab. Ann's line is perfect; Bob's may drop once
-    more. `moves` says what can happen now, `play` lets it happen, and `finish` lets the rest
-    happen in the usual order.
+    `server` registers its handlers, as it does in a Lab. Ann's connection is perfect; Bob's may
+    drop once more. `moves` says what can happen now, `play` lets it happen, and `finish` lets the
+    rest happen in the usual order.
     """
 
     def __init__(self, server: Server) -> None:
         self.history = History()
-        self.rows: list[Message] = []
-        self._handlers: dict[str, Callable[..., Handling]] = {}
-        self._tasks: list[_Task] = []
+        self._sio, self._log = Sio(self._deliver), Log()
         self._ann, self._bob = _Tab("ann"), _Tab("bob")
         self._unsent, self._drops = deque(["one", "two", "three"]), 2
-        server(_Sio(self), _Log(self))
+        server(self._sio, self._log)
         self._connect(self._ann, "join")
         self._connect(self._bob, "join")
         for happens in (self._send, self._drop, self._send):
@@ -55,7 +64,7 @@ class Game:
         """
         for move in moves:
             possible = self._under_way() | self._choices()
-            name = dict(enumerate(self.moves)).get(move, move)
+            name = dict(enumerate(possible)).get(move, move)
             if name not in possible:
                 raise ValueError(f"{name!r} cannot happen now; what can: {self.moves}")
             possible[name]()
@@ -71,7 +80,7 @@ class Game:
 
     def verdict(self) -> Verdict:
         """Judge what the two pages show."""
-        return check(self.history, self.rows)
+        return check(self.history, self._log.rows)
 
     @property
     def over(self) -> bool:
@@ -81,14 +90,16 @@ class Game:
     @property
     def position(self) -> tuple[Any, ...]:
         """All that the future depends on: equal positions have equal futures."""
-        tasks = sorted(str((task.past, task.wait)) for task in self._tasks)
+        tasks = sorted(str((task.past, task.wait)) for task in self._sio.tasks)
         bob = (self._bob.sid, self._bob.offset, *self._bob.line)
         shown = [event.text for event in self.history.of("bob") if event.kind == "show"]
-        return (*tasks, *self.rows, *bob, *shown, len(self._unsent), self._drops)
+        return (*tasks, *self._log.rows, *bob, *shown, len(self._unsent), self._drops)
 
-    def _under_way(self) -> dict[str, Callable[[], None]]:
+    # What can happen. First comes what has begun, in the order in which it began.
+
+    def _under_way(self) -> Moves:
         moves = {}
-        for task in self._tasks:
+        for task in self._sio.tasks:
             if task.wait and task.wait.ready():
                 again = " once more" if task.wait.label in moves else ""
                 moves[task.wait.label + again] = task.go_on
@@ -96,7 +107,7 @@ class Game:
             moves[f'"{self._bob.line[0].text}" arrives at bob'] = self._arrive
         return moves
 
-    def _choices(self) -> dict[str, Callable[[], None]]:
+    def _choices(self) -> Moves:
         moves = {}
         if self._bob.sid is None:
             moves["bob reconnects"] = lambda: self._connect(self._bob, "reconnect")
@@ -107,41 +118,37 @@ class Game:
         return moves
 
     def _settle(self) -> None:
+        """Let what has begun come to its end."""
         while moves := self._under_way():
             next(iter(moves.values()))()
 
-    def _start(self, event: str, *arguments: Any, then: Then = lambda value: None) -> None:
-        if event in self._handlers:
-            self.run(self._handlers[event](*arguments), then)
-
-    def run(self, coroutine: Handling, then: Then = lambda value: None) -> None:
-        """Begin a task of the server: it runs to its first `await`."""
-        task = _Task(coroutine, then)
-        self._tasks.append(task)
-        task.go_on()
+    # What happens then.
 
     def _connect(self, tab: _Tab, kind: str) -> None:
-        tab.count += 1
-        tab.sid = f"{tab.name} {tab.count}"
+        tab.connections += 1
+        tab.sid = f"{tab.name} {tab.connections}"
         self.history.record(kind, tab.name)
-        auth = {"serverOffset": tab.offset}
-        self._start("connect", tab.sid, {}, auth)
+        self._sio.handle("connect", tab.sid, {}, {"serverOffset": tab.offset})
 
     def _drop(self) -> None:
         self._drops -= 1
         sid, self._bob.sid = self._bob.sid, None
         self._bob.line.clear()
         self.history.record("drop", "bob")
-        self._start("disconnect", sid, "transport close")
+        self._sio.handle("disconnect", sid, "transport close")
 
     def _send(self) -> None:
         text = self._unsent.popleft()
         self.history.record("send", "ann", text)
+        acknowledge = partial(self.history.record, "acknowledge", "ann", text)
+        self._sio.handle(CHAT_MESSAGE, self._ann.sid, text, then=acknowledge)
 
-        def acknowledge(offset: Any) -> None:
-            self.history.record("acknowledge", "ann", text, offset)
-
-        self._start(CHAT_MESSAGE, self._ann.sid, text, then=acknowledge)
+    def _deliver(self, to: str | None, message: Message) -> None:
+        """Show a message to Ann at once, and put it on the connection to Bob, if it is for them."""
+        if to in (None, self._ann.sid):
+            self._show(self._ann, message)
+        if self._bob.sid is not None and to in (None, self._bob.sid):
+            self._bob.line.append(message)
 
     def _arrive(self) -> None:
         self._show(self._bob, self._bob.line.popleft())
@@ -150,16 +157,9 @@ class Game:
         tab.offset = message.offset
         self.history.record("show", tab.name, message.text, message.offset)
 
-    def hand_over(self, to: str | None, message: Message) -> None:
-        """Put a message on the lines it is meant for."""
-        if to in (None, self._ann.sid):
-            self._show(self._ann, message)
-        if self._bob.sid is not None and to in (None, self._bob.sid):
-            self._bob.line.append(message)
-
 
 class Search(NamedTuple):
-    """What `find_fault` found: the moves that lead to a fault, or None, after so many positions."""
+    """What `find_fault` found: the moves to a fault, or None, and how many positions it tried."""
 
     moves: tuple[str, ...] | None
     positions: int
@@ -179,101 +179,3 @@ def find_fault(server: Server, kind: Wrong | None = None) -> Search:
             return Search(path, len(seen))
         paths.extend((*path, move) for move in game.moves)
     return Search(None, len(seen))
-
-
-@dataclass
-class _Tab:
-    """A page, and the packets on the line to it."""
-
-    name: str
-    sid: str | None = None
-    count: int = 0
-    offset: int = 0
-    line: deque[Message] = field(default_factory=deque)
-
-
-@dataclass
-class _Wait:
-    """An `await` of the server: it goes on when it is chosen, and only if it is ready."""
-
-    label: str
-    act: Callable[[], Any] = field(repr=False)
-    ready: Callable[[], bool] = field(default=lambda: True, repr=False)
-    result: Any = None
-
-    def __await__(self) -> Generator[_Wait, None, Any]:
-        yield self
-        self.result = self.act()
-        return self.result
-
-
-@dataclass
-class _Task:
-    """A handler that is running, the `await` at which it stands, and those it has passed."""
-
-    coroutine: Handling
-    then: Then
-    wait: _Wait | None = None
-    past: list[_Wait] = field(default_factory=list)
-
-    def go_on(self) -> None:
-        if self.wait:
-            self.past.append(self.wait)
-        try:
-            self.wait = self.coroutine.send(None)
-        except StopIteration as end:
-            self.wait = None
-            self.then(end.value)
-
-
-class _Sio:
-    """As much of python-socketio's server as the servers of the notebooks use."""
-
-    def __init__(self, game: Game) -> None:
-        self._game = game
-
-    def on(self, event: str) -> Callable[[Any], Any]:
-        def register(handler: Any) -> Any:
-            self._game._handlers[event] = handler
-            return handler
-
-        return register
-
-    def event(self, handler: Any) -> Any:
-        return self.on(handler.__name__)(handler)
-
-    def emit(self, event: str, data: Any, to: str | None = None) -> _Wait:
-        text, offset = data
-        whom = "everybody" if to is None else to.split()[0]
-        return _Wait(
-            f'the server sends "{text}" to {whom}',
-            lambda: self._game.hand_over(to, Message(offset, text)),
-        )
-
-    def start_background_task(self, target: Any, *arguments: Any) -> None:
-        self._game.run(target(*arguments))
-
-
-class _Log:
-    """As much of the message log as the servers of the notebooks use."""
-
-    def __init__(self, game: Game) -> None:
-        self._rows = game.rows
-
-    @property
-    def head(self) -> int:
-        return len(self._rows)
-
-    def append(self, text: str) -> _Wait:
-        def store() -> int:
-            self._rows.append(Message(self.head + 1, text))
-            return self.head
-
-        return _Wait(f'the server stores "{text}"', store)
-
-    def after(self, offset: int) -> _Wait:
-        return _Wait(f"the server reads the rows after {offset}", lambda: self._rows[offset:])
-
-    def newer(self, offset: int) -> _Wait:
-        label = f"the server notices that there is more than {offset}"
-        return _Wait(label, lambda: None, lambda: self.head > offset)

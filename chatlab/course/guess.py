@@ -1,7 +1,6 @@
-"""A guess that a reader writes down before a run, to be shown beside what happened then.
+"""A guess that a reader writes down before a run, to compare it with what happened then.
 
-Pure: it keeps a letter and compares texts. Without a guess everything goes on, so that a chapter
-runs to its end unattended.
+Pure: it holds a letter and compares texts. A chapter also runs to its end without a guess.
 """
 
 from __future__ import annotations
@@ -10,13 +9,13 @@ from pprint import pformat
 from typing import Any
 
 WIDTH = 79
-"""Characters in a line of output; what is longer begins in a line of its own."""
+"""How many characters fit in a line of output; a longer text begins in a line of its own."""
 
 
 class NoSuchAnswer(ValueError):
-    """A guess that is none of the answers: a notebook shows the sentence, and no traceback."""
+    """A guess that is none of the answers. A notebook shows the sentence, and no traceback."""
 
-    def _render_traceback_(self) -> list[str]:
+    def _render_traceback_(self) -> list[str]:  # IPython calls this
         return [str(self)]
 
 
@@ -24,7 +23,7 @@ class Guess:
     """One of the answers (a), (b), (c) to a question; or none yet, with no letter.
 
     `options` are the letters to choose from. Raises NoSuchAnswer for anything else. A guess cannot
-    be changed; to change one's mind is to write down another.
+    be changed, but a reader can make another one.
     """
 
     def __init__(self, letter: str = "", options: str = "abc") -> None:
@@ -39,20 +38,17 @@ class Guess:
         """Show the guess beside what happened.
 
         Each of `answers` says by its letter what would have happened then: the same thing, or a
-        text with which its description begins. An answer that nobody could see may be left out.
+        text with which its description begins. An answer that cannot be checked may be left out.
         """
         shown = _written(happened)
         right = [letter for letter, answer in answers.items() if _fits(answer, shown)]
         space = "\n" if "\n" in shown or len(shown) > WIDTH - 40 else " "
-        return Beside(f"{self._and_it(*right)}:{space}{shown}")
+        return Beside(f"{self}{self._comment(right)}:{space}{shown}")
 
-    def _and_it(self, *right: str) -> str:
-        """Put the guess and the answer that is right, or the first of them, into one sentence."""
+    def _comment(self, right: list[str]) -> str:
         if not right:
-            return f"{self}; this fits no answer here"
-        if self._letter in right:
-            return f"{self}, and so it is"
-        return f"{self}; it is ({right[0]})"
+            return "; this fits no answer here"
+        return ", and so it is" if self._letter in right else f"; it is ({right[0]})"
 
     def __str__(self) -> str:
         return f"you guessed ({self._letter})" if self._letter else "no guess yet"
@@ -61,7 +57,6 @@ class Guess:
 class Beside(str):
     """The sentence that a cell shows, without quotes around it."""
 
-    __slots__ = ()
     __repr__ = str.__str__
 
 
@@ -70,6 +65,4 @@ def _written(value: Any) -> str:
 
 
 def _fits(answer: Any, shown: str) -> bool:
-    if isinstance(answer, str):
-        return shown.startswith(answer)
-    return _written(answer) == shown
+    return shown.startswith(answer) if isinstance(answer, str) else _written(answer) == shown

@@ -1,6 +1,6 @@
-"""A ladder of ever nastier evenings for a server that somebody has written: how far does it get?
+"""A ladder of ever harder scenarios for a server that a learner has written: how far does it get?
 
-It runs the evenings, and says in the words of the course why a server fell.
+It runs the scenarios, and says in the words of the course why a server fell.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from chatlab.history import Diagram, History, Verdict, check
 from chatlab.lab import Lab
 
 PATIENCE = 5.0
-"""Seconds after which an evening that does not come to its end is a fall."""
+"""Seconds after which a server falls if a scenario has not come to its end."""
 _LABS = count(1)
-"""The numbers of the labs: one that a blocked server keeps open is in nobody's way."""
+"""Each lab has a name of its own: a blocked server may keep an old one open."""
 
 
 @dataclass(frozen=True)
 class Climb:
-    """How far a server got: so many rungs, and why it fell at the next, if there is one."""
+    """How many rungs a server reached, and why it fell at the next, if there is one."""
 
     reached: int
     why: str
-    """What went wrong at the rung that was not reached; no words at the top."""
+    """What went wrong at the next rung; "" at the top."""
     history: History = field(repr=False)
-    """What happened on the last evening."""
+    """What happened in the last scenario."""
 
     @property
     def fell(self) -> Rung | None:
@@ -36,7 +36,7 @@ class Climb:
         return RUNGS[self.reached] if self.reached < len(RUNGS) else None
 
     def diagram(self) -> Diagram:
-        """Draw the last evening: the one that went wrong, if one did."""
+        """Draw the last scenario: the one that went wrong, if one did."""
         return Diagram(self.history)
 
     def __str__(self) -> str:
@@ -53,30 +53,35 @@ class Climb:
 async def climb(server: Callable[..., None]) -> Climb:
     """Let a server climb, rung by rung, until it falls or is at the top.
 
-    `server` registers its handlers, as it does in a Lab. Whatever it does, it falls at a rung and
-    raises nothing here, and every lab is closed.
+    `server` registers its handlers, as it does in a Lab. Whatever it does, this raises nothing:
+    the server falls, and every lab is closed.
     """
     for reached, rung in enumerate(RUNGS):
         lab = Lab(server, name=f"ladder {next(_LABS)}", **rung.options)
         if why := await _attempt(rung, lab):
-            return Climb(reached, why, evening(lab.history))
-    return Climb(len(RUNGS), "", evening(lab.history))
+            return Climb(reached, why, before_closing(lab.history))
+    return Climb(len(RUNGS), "", before_closing(lab.history))
 
 
 async def _attempt(rung: Rung, lab: Lab) -> str:
-    """Live through the evening of a rung; return what is wrong, in a sentence, or no words."""
+    """Run the scenario of a rung; return a sentence that says what is wrong, or ""."""
     why = None
     try:
         async with lab, asyncio.timeout(rung.patience * PATIENCE):
-            why = _fault(await rung.evening(lab))
-    except Exception as error:  # whatever a learner's server may raise
-        if why is None:  # and not when the evening is over, and a stream loses its log
+            result = await rung.scenario(lab)
+            why = _fault(result) if isinstance(result, Verdict) else result
+    except Exception as error:  # a learner's server may raise anything
+        if why is None:  # an error while the lab closes comes after the result, and changes nothing
             why = explained(error, lab.history)
     return why
 
 
-def explained(error: Exception, history: History) -> str:
-    """Say why an evening did not come to its end."""
+def _fault(verdict: Verdict) -> str:
+    return "" if verdict.valid else str((*verdict.faults, verdict.doubt)[0])
+
+
+def explained(error: BaseException, history: History) -> str:
+    """Say why a scenario did not come to its end."""
     if isinstance(error, TimeoutError):
         return str(error) or _unfinished(history)
     while isinstance(error, ExceptionGroup):
@@ -84,24 +89,12 @@ def explained(error: Exception, history: History) -> str:
     return f"an error came up, {type(error).__name__}: {error}"
 
 
-def evening(lived: History) -> History:
-    """Return what happened before a lab was closed: no evening closes a tab."""
-    history = History()
-    for event in lived:
-        if event.kind != "close":
-            history.record(event.kind, event.who, event.text, event.offset)
-    return history
-
-
-def _fault(result: Verdict | str) -> str:
-    """Return what is wrong at the end of an evening, or no words."""
-    if isinstance(result, Verdict):
-        return "" if result.valid else str((*result.faults, result.doubt)[0])
-    return result
-
-
 def _unfinished(history: History) -> str:
-    """Say what an evening still waits for."""
     if waiting := check(history).unacknowledged:
         return f'no answer to the message "{waiting[0].text}": has it a handler, and does that end?'
     return "it does not come to rest: does a handler go on for ever, or ask again and again?"
+
+
+def before_closing(history: History) -> History:
+    """Return what happened before a lab closed its tabs: no scenario closes one itself."""
+    return History(event for event in history if event.kind != "close")

@@ -1,8 +1,8 @@
-"""The evenings of the ladder, from the easy one to the nasty one.
+"""The scenarios of the ladder, from the easy one to the hardest.
 
-Each takes place in a lab of its own. It forces what it asks about, waits until all is quiet before
-it goes on, and judges what the pages show: so a server gets as far tomorrow as today. It knows what
-a chat promises, and nothing of how a server keeps the promise.
+Each runs in a lab of its own. It forces the situation that it asks about, waits until nothing is
+under way before it goes on, and judges what the pages show: so the same server always falls at the
+same rung. It knows what a chat promises, and not how a server keeps the promise.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from chatlab.lab import Lab, Pause
 from chatlab.messages import CHAT_MESSAGE, MAX_TEXT
 
 GRACE = 1.0
-"""Seconds for what a server may do at once or later, and be right."""
+"""Seconds for what a right server may do at once, or only later."""
 SEED, LENGTH = 212, 40
 """The bad day, and how many mishaps it has."""
 FULL_DISK = """
 CREATE TRIGGER full_disk BEFORE INSERT ON messages WHEN NEW.content = 'two'
 BEGIN SELECT RAISE(ABORT, 'the disk is full'); END
 """
+"""Makes the log fail to store "two". Its table is the only thing known here of a log's inside."""
 
 
 class _FarAway(ChatClient):
-    """A tab that hears of an error only by the server's answer, or by the end of its line."""
+    """A tab that learns of an error only by the server's answer, or when its connection ends."""
 
     def fail(self, error: BaseException) -> bool:
         return isinstance(error, ConnectionError) and super().fail(error)
@@ -39,15 +40,15 @@ class _FarAway(ChatClient):
 
 @dataclass(frozen=True)
 class Rung:
-    """One evening: what it asks of a server, and how it finds out.
+    """What one scenario asks of a server, and how it finds out.
 
-    `evening` returns the verdict, or a sentence that says what is wrong; no words if nothing is.
-    `options` are the lab's, and `patience` says how many times as long as the others it may take.
+    `scenario` returns a verdict, or a sentence that says what is wrong ("" if nothing is).
+    `options` are the lab's. The scenario may take `patience` times as long as others.
     """
 
     name: str
     asks: str
-    evening: Callable[[Lab], Awaitable[Verdict | str]] = field(repr=False)
+    scenario: Callable[[Lab], Awaitable[Verdict | str]] = field(repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     patience: int = field(default=1, repr=False)
 
@@ -63,8 +64,8 @@ async def _shows(lab: Lab) -> str:
 
 
 async def _catches_up(lab: Lab) -> Verdict:
-    await _miss_two(lab)
-    await lab.clients["bob"].reconnect()
+    _, bob = await _miss_two(lab)
+    await bob.reconnect()
     return await _pages(lab)
 
 
@@ -79,11 +80,11 @@ async def _reloads(lab: Lab) -> Verdict:
 
 
 async def _restarts(lab: Lab) -> Verdict:
-    await _miss_two(lab)
+    ann, bob = await _miss_two(lab)
     await lab.restart()
-    await lab.clients["bob"].reconnect()
+    await bob.reconnect()
     await lab.quiet()
-    await lab.clients["ann"].send("three")
+    await ann.send("three")
     return await lab.verdict()
 
 
@@ -95,8 +96,8 @@ async def _stores_first(lab: Lab) -> Verdict | str:
         db.execute(FULL_DISK)
     sending = asyncio.create_task(ann.send("two"))
     sending.add_done_callback(lambda sending: sending.cancelled() or sending.exception())
-    await asyncio.sleep(0)  # it is on its way
-    with suppress(ExceptionGroup):  # the server may raise what the disk said
+    await asyncio.sleep(0)  # now the message is under way
+    with suppress(ExceptionGroup):  # the server may raise the error of the disk
         await lab.quiet()
     sending.cancel()  # if there was no answer by now, there will be none
     [answer] = await asyncio.gather(sending, return_exceptions=True)
@@ -110,8 +111,8 @@ async def _stores_first(lab: Lab) -> Verdict | str:
 
 
 async def _in_order(lab: Lab) -> Verdict:
-    ann, _ = await _miss_two(lab)
-    pause = await _hold(lab)
+    ann, bob = await _miss_two(lab)
+    pause = await _hold_catch_up(lab, ann, bob)
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(ann.send("three"))
         with suppress(TimeoutError):  # a server may also let others wait until Bob has caught up
@@ -120,7 +121,7 @@ async def _in_order(lab: Lab) -> Verdict:
                 await lab.quiet()
         if pause is not None:
             await pause.go_on()
-    await ann.send("four")  # with which a hole can be told from a message that is still to come
+    await ann.send("four")  # with it, a lost message can be told from one that is still to come
     return await lab.verdict()
 
 
@@ -140,7 +141,7 @@ async def _stores_once(lab: Lab) -> Verdict:
     lab.links["ann"].freeze("down")
     ann.post("one")
     await lab.links["ann"].holds()
-    await ann.drop()  # and what was on its way to her is gone
+    await ann.drop()  # the acknowledgement that was under way to her is lost
     lab.links["ann"].thaw()
     await lab.restart()
     await ann.reconnect()
@@ -163,12 +164,12 @@ async def _has_a_bad_day(lab: Lab) -> Verdict:
     await lab.join(*names)
     await lab.live_through(bad_day(SEED, names, LENGTH, kills=1, sends=0.7), post=True)
     await lab.quiet()
-    await lab.join("dan")  # and who comes in the evening reads the whole day
+    await lab.join("dan")  # he joins at the end, and gets the whole day
     return await lab.verdict(promised=True)
 
 
-async def _miss_two(lab: Lab) -> list[Any]:
-    """Let Bob drop, and miss "two"."""
+async def _miss_two(lab: Lab) -> list[ChatClient]:
+    """Let Ann send "one", Bob drop, and Ann send "two"; return both tabs."""
     ann, bob = await lab.join("ann", "bob")
     await ann.send("one")
     await lab.quiet()
@@ -179,21 +180,21 @@ async def _miss_two(lab: Lab) -> list[Any]:
 
 
 async def _pages(lab: Lab) -> Verdict:
-    """Judge the pages alone, wherever the messages are kept."""
+    """Judge the pages alone, because a server may keep its messages outside the log."""
     await lab.quiet()
     return check(lab.history, promised=True)
 
 
-async def _hold(lab: Lab) -> Pause | None:
-    """Hold the server when it has read what Bob missed, if it reads at all.
+async def _hold_catch_up(lab: Lab, ann: ChatClient, bob: ChatClient) -> Pause | None:
+    """Let Bob reconnect, and hold the server when it has read what he missed.
 
-    One that has the newest messages in memory has to read them after a restart.
+    A server that has the newest messages in memory reads only after a restart; another may never
+    read, and then there is no pause.
     """
-    bob = lab.clients["bob"]
     with suppress(RuntimeError):
         return await lab.pause(bob.reconnect())
     await bob.drop()
-    await lab.clients["ann"].send("missed")
+    await ann.send("missed")
     await lab.restart()
     with suppress(RuntimeError):
         return await lab.pause(bob.reconnect())
@@ -218,4 +219,4 @@ RUNGS = (
         patience=4,
     ),
 )
-"""From the easy one to the nasty one."""
+"""From the easy one to the hardest."""

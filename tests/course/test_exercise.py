@@ -1,9 +1,12 @@
 """The checks of the exercises: they say solved, or why not, and raise nothing."""
 
+import asyncio
 import sys
 
 import pytest
+from histories import history
 
+from chatlab.course import exercise
 from chatlab.course.exercise import (
     Judgement,
     judged,
@@ -15,6 +18,13 @@ from chatlab.history.checker import check
 from chatlab.history.events import History
 from chatlab.lab.lab import Lab
 from chatlab.messages import CHAT_MESSAGE
+
+LOST = ["join ann", "send ann hello", "acknowledge ann 1 hello"]
+
+
+def lost():
+    """The history of a message that was acknowledged, and that no page shows."""
+    return history(*LOST)
 
 
 def echo(sio):
@@ -37,26 +47,11 @@ async def test_check_of_an_exercise_says_solved_or_why_not():
 
 
 def test_verdicts_of_an_exercise_say_solved_or_why_not():
-    """The first one that is not valid is told, with its first fault; a doubt is not solved."""
-    history = History()
-    assert should_be_valid(check(history)) == "not yet: unknown: nothing was sent"
-    history.record("join", "ann")
-    history.record("send", "ann", "hello")
-    history.record("acknowledge", "ann", "hello", 1)
-    lost = check(history)
-    history.record("show", "ann", "hello", 1)
-    valid = check(history)
+    """The sentence has the first fault of the first that is not valid; unknown is not solved."""
+    assert should_be_valid(check(History())) == "not yet: unknown: nothing was sent"
+    valid = check(history(*LOST, "show ann 1 hello"))
     assert should_be_valid(valid, valid) == "solved: valid: every message once and in order"
-    assert should_be_valid(valid, lost).startswith("not yet: invalid: 1 ")
-
-
-def lost():
-    """The history of a message that was acknowledged, and that nobody sees."""
-    history = History()
-    history.record("join", "ann")
-    history.record("send", "ann", "hello")
-    history.record("acknowledge", "ann", "hello", 1)
-    return history
+    assert should_be_valid(valid, check(lost())).startswith("not yet: invalid: 1 ")
 
 
 def test_exercise_in_breaking_says_whether_it_is_broken():
@@ -69,22 +64,18 @@ def test_exercise_in_breaking_says_whether_it_is_broken():
 def test_picture_is_that_of_the_verdict_that_is_wrong():
     """It is drawn when something is wrong, and only then."""
     assert "joins" in str(should_be_valid(check(lost())).diagram)
-    history = lost()
-    history.record("show", "ann", "hello", 1)
-    assert should_be_valid(check(history)).diagram is None
+    assert should_be_valid(check(history(*LOST, "show ann 1 hello"))).diagram is None
 
 
 def test_history_that_is_too_long_is_not_drawn():
     """A picture of a thousand rows shows nothing; one of an empty history neither."""
-    history = lost()
-    for _ in range(100):
-        history.record("retry", "ann", "hello")
-    assert Judgement("not yet", history).diagram is None
+    long = history(*LOST, *["retry ann hello"] * 100)
+    assert Judgement("not yet", long).diagram is None
     assert Judgement("not yet", History()).diagram is None
 
 
 async def test_error_in_a_check_is_a_reason():
-    """Of several at once, the first is told; the evening is drawn up to there."""
+    """Of several at once, the first is named; the scenario is drawn up to there."""
 
     @judged
     async def check(server):
@@ -98,20 +89,26 @@ async def test_error_in_a_check_is_a_reason():
 
 
 async def test_check_that_does_not_end_is_ended(monkeypatch):
-    """After some patience it says what it waits for."""
-    monkeypatch.setattr("chatlab.course.exercise.PATIENCE", 0.2)
+    """After PATIENCE it says what it waits for.
+
+    Here time is up when the message is sent, however long a busy machine takes to get there.
+    """
+    deadline, asked = asyncio.timeout(None), []
+    monkeypatch.setattr(exercise, "timeout", lambda seconds: asked.append(seconds) or deadline)
 
     @judged
     async def check():
         async with Lab(lambda sio: None) as lab:
             ann = await lab.join("ann")
+            deadline.reschedule(0)
             await ann.send("hello")
 
     said = await check()
     assert said.startswith('not yet: no answer to the message "hello": has it a handler')
+    assert asked == [exercise.PATIENCE]
 
 
-async def test_several_judgements_are_told_one_by_one():
+async def test_several_judgements_are_shown_one_by_one():
     """They are solved when all are; the picture is that of the first that is not."""
 
     @judged
@@ -129,12 +126,12 @@ async def test_several_judgements_are_told_one_by_one():
     assert "hello" in str(said.diagram)
 
 
-@pytest.mark.parametrize(("history", "shown"), [(None, 1), (lost(), 2)])
-def test_notebook_shows_the_sentence_and_the_picture(history, shown, monkeypatch):
+@pytest.mark.parametrize(("recorded", "shown"), [(None, 1), (lost(), 2)])
+def test_notebook_shows_the_sentence_and_the_picture(recorded, shown, monkeypatch):
     """Two outputs, so that the words of the picture are its own; without a picture, one."""
     outputs = []
     monkeypatch.setattr("IPython.display.display", lambda *a, **k: outputs.append(a[0]))
-    Judgement("not yet: look", history)._ipython_display_()
+    Judgement("not yet: look", recorded)._ipython_display_()
     assert outputs[0] == {"text/plain": "not yet: look"}
     assert len(outputs) == shown
 

@@ -9,12 +9,12 @@ PAGE = ["hello bob", "hello ann"]
 
 
 def beside(letter, happened=PAGE):
-    """What a reader is told whose question had the answers (a), everything, and (c), the page."""
+    """Show a guess where the answer (a) is more than what happened, and (c) is right."""
     return repr(Guess(letter).beside(happened, a=[*PAGE, "more"], c=PAGE))
 
 
 @pytest.mark.parametrize(
-    ("letter", "told"),
+    ("letter", "sentence"),
     [
         ("", "no guess yet; it is (c): ['hello bob', 'hello ann']"),
         ("c", "you guessed (c), and so it is: ['hello bob', 'hello ann']"),
@@ -22,9 +22,9 @@ def beside(letter, happened=PAGE):
         ("b", "you guessed (b); it is (c): ['hello bob', 'hello ann']"),
     ],
 )
-def test_guess_is_shown_beside_what_happened(letter, told):
+def test_guess_is_shown_beside_what_happened(letter, sentence):
     """None at all, a right one, a wrong one, and one whose answer nobody could see."""
-    assert beside(letter) == told
+    assert beside(letter) == sentence
 
 
 @pytest.mark.parametrize("letter", ["C", "(c)", " c ", "c)"])
@@ -49,7 +49,7 @@ def test_options_are_those_of_the_question():
 
 
 def test_what_fits_no_answer_is_said_to_fit_none():
-    """A reader who has changed the server is not told a letter that is no longer true."""
+    """A reader who has changed the server sees no letter that is no longer true."""
     assert beside("c", ["else"]) == "you guessed (c); this fits no answer here: ['else']"
     assert beside("", ["else"]) == "no guess yet; this fits no answer here: ['else']"
 
@@ -57,15 +57,15 @@ def test_what_fits_no_answer_is_said_to_fit_none():
 def test_answer_in_words_is_the_beginning_of_what_happened():
     """A verdict is compared by what it says: its first words are enough."""
     unknown = Verdict((), (), doubt="nothing was sent")
-    told = Guess("b", "ab").beside(unknown, a="valid", b="unknown")
-    assert str(told) == "you guessed (b), and so it is: unknown: nothing was sent"
+    sentence = Guess("b", "ab").beside(unknown, a="valid", b="unknown")
+    assert str(sentence) == "you guessed (b), and so it is: unknown: nothing was sent"
     assert "it is (a)" in Guess("b", "ab").beside(Verdict((), ()), a="valid", b="unknown")
 
 
 def test_long_or_many_lines_begin_in_a_line_of_their_own():
     """What happened is not broken in the middle."""
-    told = Guess("").beside([ConnectionError("the line"), "x" * 80], a=1)
-    assert told.splitlines()[:2] == [
+    sentence = Guess("").beside([ConnectionError("the line"), "x" * 80], a=1)
+    assert sentence.splitlines()[:2] == [
         "no guess yet; this fits no answer here:",
         "[ConnectionError('the line'),",
     ]
@@ -73,11 +73,11 @@ def test_long_or_many_lines_begin_in_a_line_of_their_own():
 
 def test_answer_is_compared_as_it_is_shown():
     """Two errors that say the same are the same answer."""
-    told = Guess("").beside([ConnectionError("gone")], a=[ConnectionError("gone")], b=[])
-    assert told.startswith("no guess yet; it is (a): ")
+    sentence = Guess("").beside([ConnectionError("gone")], a=[ConnectionError("gone")], b=[])
+    assert sentence.startswith("no guess yet; it is (a): ")
 
 
 def test_guess_is_right_if_one_of_the_answers_that_fit_is_its():
     """The beginning of what happened may be that of two answers."""
-    told = Guess("b").beside("the first message", a="the first", b="the first message")
-    assert str(told) == "you guessed (b), and so it is: the first message"
+    sentence = Guess("b").beside("the first message", a="the first", b="the first message")
+    assert str(sentence) == "you guessed (b), and so it is: the first message"

@@ -24,33 +24,8 @@ SHORT = 1.0
 """Seconds after which a server that hangs has fallen, in these tests."""
 
 
-def streams(sio, log, *, rows=None, send=None):
-    """Chapter 04: one ordered stream a connection; a mistake may read or send in its own way."""
-    here = set()
-    rows = rows or log.after
-
-    async def emit(sid, message):
-        await sio.emit(CHAT_MESSAGE, (message.text, message.offset), to=sid)
-
-    @sio.event
-    async def connect(sid, environ, auth):
-        here.add(sid)
-        sio.start_background_task(deliver, sid, auth["serverOffset"])
-
-    @sio.event
-    async def disconnect(sid, reason):
-        here.discard(sid)
-
-    async def deliver(sid, cursor):
-        while sid in here:
-            for message in await rows(cursor):
-                await (send or emit)(sid, message)
-                cursor = message.offset
-            await log.newer(cursor)
-
-
 def takes(sio, append):
-    """Store messages under their key, and answer what is refused."""
+    """Store messages under their key, and answer with the refusal of one that is not valid."""
 
     @sio.on(CHAT_MESSAGE)
     async def chat_message(sid, text, client_offset=None):
@@ -62,19 +37,19 @@ def takes(sio, append):
 
 def reference(sio, log):
     """Ordered streams, keys, refusals: all that the ladder asks."""
-    streams(sio, log)
+    ordered(sio, log)
     takes(sio, log.append)
 
 
 def one_reads_at_a_time(sio, log):
-    """The same, but who reads the log lets the others wait: slower, and right."""
+    """The same, but only one connection reads the log at a time: slower, and right."""
     reading = asyncio.Lock()
 
     async def rows(cursor):
         async with reading:
             return await log.after(cursor)
 
-    streams(sio, log, rows=rows)
+    ordered(sio, log, rows=rows)
     takes(sio, log.append)
 
 
@@ -110,7 +85,7 @@ def hangs(sio, log):
 
 
 def refuses_everybody(sio, log):
-    """Nobody comes in."""
+    """It refuses every connection."""
 
     @sio.event
     async def connect(sid, environ, auth):
@@ -134,7 +109,7 @@ def polls(sio, log):
 
 
 def back_to_the_sender(sio, log):
-    """It shows a message to who sent it, and to nobody else."""
+    """It shows a message to its sender, and to nobody else."""
 
     @sio.on(CHAT_MESSAGE)
     async def chat_message(sid, text):
@@ -172,7 +147,7 @@ def catching_up(sio, log, *, rows=None, everybody=False):
 
 
 def stumbles_over_a_goodbye(sio, log):
-    """It fails when a tab goes: at the first rung, only when the evening is over."""
+    """It fails when a tab goes: at the first rung, only when the scenario is over."""
     reference(sio, log)
 
     @sio.event
@@ -233,7 +208,7 @@ def shows_first(sio, log):
 
 def acknowledges_first(sio, log):
     """It stores in the background, and says at once that all is well."""
-    streams(sio, log)
+    ordered(sio, log)
 
     @sio.on(CHAT_MESSAGE)
     async def chat_message(sid, text):
@@ -242,24 +217,8 @@ def acknowledges_first(sio, log):
 
 def hasty(sio, log):
     """Chapter 04: it moves the cursor to the end of the log, whatever it has sent."""
-    here = set()
+    ordered(sio, log, move=lambda cursor: log.head)
     takes(sio, log.append)
-
-    @sio.event
-    async def connect(sid, environ, auth):
-        here.add(sid)
-        sio.start_background_task(deliver, sid, auth["serverOffset"])
-
-    @sio.event
-    async def disconnect(sid, reason):
-        here.discard(sid)
-
-    async def deliver(sid, cursor):
-        while sid in here:
-            for message in await log.after(cursor):
-                await sio.emit(CHAT_MESSAGE, (message.text, message.offset), to=sid)
-            cursor = log.head
-            await log.newer(cursor)
 
 
 def one_after_the_other(sio, log):
@@ -270,13 +229,13 @@ def one_after_the_other(sio, log):
         async with turn:
             await sio.call(CHAT_MESSAGE, (message.text, message.offset), to=sid)
 
-    streams(sio, log, send=send)
+    ordered(sio, log, send=send)
     takes(sio, log.append)
 
 
 def without_key(sio, log):
     """A message that comes again is a new one."""
-    streams(sio, log)
+    ordered(sio, log)
     takes(sio, lambda text, client_offset: log.append(text))
 
 
@@ -289,13 +248,13 @@ def keys_in_memory(sio, log):
             offsets[key] = await log.append(text)
         return offsets[key]
 
-    streams(sio, log)
+    ordered(sio, log)
     takes(sio, append)
 
 
 def unguarded(sio, log):
     """It has no answer to bad input."""
-    streams(sio, log)
+    ordered(sio, log)
 
     @sio.on(CHAT_MESSAGE)
     async def chat_message(sid, text, client_offset=None):
@@ -304,7 +263,7 @@ def unguarded(sio, log):
 
 def silently_drops(sio, log):
     """It answers bad input with nothing."""
-    streams(sio, log)
+    ordered(sio, log)
 
     @sio.on(CHAT_MESSAGE)
     async def chat_message(sid, text, client_offset=None):
@@ -315,12 +274,12 @@ def silently_drops(sio, log):
 
 
 def newest_ten(sio, log):
-    """Who has missed more than ten messages gets ten."""
+    """A tab that has missed more than ten messages gets ten."""
 
     async def rows(offset):
         return (await log.after(offset))[-10:]
 
-    streams(sio, log, rows=rows)
+    ordered(sio, log, rows=rows)
     takes(sio, log.append)
 
 
@@ -368,7 +327,7 @@ async def test_right_server_reaches_the_top(server):
     ("server", "rung", "why"), MISTAKES, ids=[server.__name__ for server, *_ in MISTAKES]
 )
 async def test_mistake_falls_at_its_rung(server, rung, why, monkeypatch):
-    """And the climb says why, in the words of the course."""
+    """The climb says why, in the words of the course."""
     if server in (silent, hangs, polls):
         monkeypatch.setattr(chatlab.course.ladder, "PATIENCE", SHORT)
     result = await climb(server)
