@@ -10,7 +10,7 @@ import socketio
 from socketio.packet import CONNECT, Packet
 from support import Hold, here, serving, turns, wired
 
-import chatlab.recovery.manager
+import chatlab.recovery.registry
 from chatlab.recovery.manager import Manager
 from chatlab.recovery.recovery import WINDOW, Recovery, recovered, session_of
 from chatlab.recovery.sessions import Position, Session
@@ -33,7 +33,7 @@ class Bench:
 
     def __init__(self, served, recovery, clock, handlers):
         self.url, self.sio, self.recovery, self.clock = served.url, served.sio, recovery, clock
-        self.manager, self.seen = recovery.manager, handlers
+        self.manager, self.registry, self.seen = recovery.manager, recovery.registry, handlers
         self.hold = None
 
     async def emit(self, count, first=0, **options):
@@ -43,7 +43,7 @@ class Bench:
     async def gone(self, sid):
         """Wait until the server has noticed that a client is gone."""
         async with asyncio.timeout(5):
-            while sid in self.manager.here:
+            while sid in self.registry.connected:
                 await turns()
 
 
@@ -177,7 +177,7 @@ async def test_offset_of_an_older_session_is_no_offset(server):
 
 def test_numbers_of_a_later_server_are_higher():
     """So an offset that another server has left is one of an older session too."""
-    before, after = Recovery().manager.events.last, Recovery().manager.events.last
+    before, after = Recovery().registry.events.last, Recovery().registry.events.last
     assert before <= after and len(str(after)) <= 18
 
 
@@ -191,7 +191,7 @@ async def test_callback_is_called_and_its_event_has_no_offset(server):
         await wire.ws.send_str('431["yes"]')
         while not answers:
             await turns()
-    assert answers == [("yes",)] and not server.manager.events.kept
+    assert answers == [("yes",)] and not server.registry.events.kept
 
 
 async def test_idle_client_comes_back(server):
@@ -202,7 +202,7 @@ async def test_idle_client_comes_back(server):
         for _ in range(10):
             server.clock.now += WINDOW
             await server.emit(1, room="elsewhere")
-        assert len(server.manager.events.kept) < 3
+        assert len(server.registry.events.kept) < 3
     await server.gone(first["sid"])
     await server.emit(2)
     async with here(server, {"pid": first["pid"], "offset": offset}) as (wire, second):
@@ -269,7 +269,7 @@ async def test_goodbye_ends_the_session(server, told):
         else:
             await wire.ws.send_str(told)
         await server.gone(first["sid"])
-    assert not server.manager.sessions
+    assert not server.registry.sessions
     async with here(server, {"pid": first["pid"]}) as (_, second):
         assert second["pid"] != first["pid"] and second["sid"] != first["sid"]
 
@@ -280,7 +280,7 @@ async def test_refused_connection_has_no_session(server):
     async with wired(server.url) as wire:
         answer = await wire.connect({"pid": first["pid"], "refuse": True})
         assert answer.startswith("44")
-    assert not server.manager.sessions
+    assert not server.registry.sessions
 
 
 async def test_client_that_leaves_during_the_connect_handler_is_not_kept_as_here(server):
@@ -289,11 +289,11 @@ async def test_client_that_leaves_during_the_connect_handler_is_not_kept_as_here
     async with wired(server.url) as wire:
         await wire.ws.send_str('40{"pid":""}')
         await hold.reached.wait()
-        await server.manager.hang_up(next(iter(server.sio.eio.sockets)))
+        await server.manager.connections.hang_up(next(iter(server.sio.eio.sockets)))
         assert await wire.packet() == "1"
         hold.released.set()
         await turns()
-    assert not server.manager.here and len(server.manager.away) == 1
+    assert not server.registry.connected and len(server.registry.away) == 1
     assert not server.manager.rooms
 
 
@@ -329,13 +329,13 @@ async def test_handler_that_fails_leaves_nothing_behind(server):
         await wire.ws.send_str('40{"pid":"","fail":true}')
         while not complaints:
             await turns()
-    while server.manager.here:
+    while server.registry.connected:
         await turns()
-    assert len(server.manager.away) == 1 and not server.manager.rooms
-    assert server.manager.timer.when() <= asyncio.get_running_loop().time() + WINDOW
+    assert len(server.registry.away) == 1 and not server.manager.rooms
+    assert server.registry.timer.when() <= asyncio.get_running_loop().time() + WINDOW
     server.clock.now += WINDOW
-    server.manager.expire()
-    assert not server.manager.sessions and server.manager.timer is None
+    server.registry.expire()
+    assert not server.registry.sessions and server.registry.timer is None
 
 
 async def test_window_is_for_those_who_are_away(server):
@@ -360,7 +360,7 @@ async def test_goodbye_is_taken_before_the_handler_has_seen_it(server):
     async with here(server) as (_, first), asyncio.TaskGroup() as group:
         group.create_task(server.sio.disconnect(first["sid"]))
         await hold.reached.wait()
-        assert not server.manager.sessions
+        assert not server.registry.sessions
         hold.released.set()
 
 
@@ -378,8 +378,8 @@ async def test_disconnect_handler_that_fails_does_no_harm(server):
     async with here(server, {"pid": first["pid"]}) as (_, second):
         assert second == first
         # Closed by a task that goes on, as the one is that looks after the heartbeats.
-        await server.manager.hang_up(session_of(server.sio, first["sid"]).eio_sid)
-        assert not server.manager.here and not server.manager.rooms
+        await server.manager.connections.hang_up(session_of(server.sio, first["sid"]).eio_sid)
+        assert not server.registry.connected and not server.manager.rooms
 
 
 @pytest.mark.parametrize("passed", [WINDOW - 1, WINDOW])
@@ -436,7 +436,7 @@ async def test_pid_is_secret_and_long():
 
 async def test_too_many_who_are_away_are_forgotten_by_age(server, monkeypatch):
     """The one who left first has to begin anew, and the one who left last has not."""
-    monkeypatch.setattr(chatlab.recovery.manager, "MOST_AWAY", 2)
+    monkeypatch.setattr(chatlab.recovery.registry, "MOST_AWAY", 2)
     first, second, third = [(await come_and_go(server))[0] for _ in range(3)]
     for left, kept in ((second, True), (third, True), (first, False)):
         async with here(server, {"pid": left["pid"]}) as (_, answer):
@@ -449,12 +449,12 @@ async def test_too_many_bytes_of_events_are_forgotten_by_age(server, monkeypatch
     await server.emit(3)
     late, _ = await come_and_go(server)
     monkeypatch.setattr(
-        chatlab.recovery.manager, "MOST_BYTES", 2 * server.manager.events.size // 3 + 1
+        chatlab.recovery.registry, "MOST_BYTES", 2 * server.registry.events.size // 3 + 1
     )
     await server.emit(1, first=3)
     await server.emit(1, first=4)
-    assert server.manager.events.size == sum(event.size for event in server.manager.events.kept)
-    assert [event.number for event in server.manager.events.kept] == [3, 4, 5]
+    assert server.registry.events.size == sum(event.size for event in server.registry.events.kept)
+    assert [event.number for event in server.registry.events.kept] == [3, 4, 5]
     async with here(server, {"pid": early["pid"]}) as (_, answer):
         assert answer != early
     async with here(server, {"pid": late["pid"]}) as (wire, answer):
@@ -504,36 +504,37 @@ async def test_room_of_somebody_who_is_away_cannot_be_entered(server):
 
 async def test_crowd_that_vanishes_leaves_nothing(server):
     """Ten thousand sessions, a hundred events, and after the window nothing of them."""
-    manager, count = server.manager, 10_000
+    manager, registry, count = server.manager, server.registry, 10_000
     server.sio.handlers["/"].clear()
     for number in range(count):
         eio_sid = f"eio{number}"
         server.sio.environ[eio_sid] = {}
         sid = await manager.pre_connect(eio_sid, "/")
-        manager.leave(manager.here[sid])
+        manager.leave(registry.connected[sid])
         del server.sio.environ[eio_sid]
     await server.emit(100)
-    assert len(manager.sessions) == len(manager.away) == count
-    assert len(manager.events.kept) == 100
+    assert len(registry.sessions) == len(registry.away) == count
+    assert len(registry.events.kept) == 100
     server.clock.now += WINDOW
-    manager.expire()
-    kept = manager.sessions, manager.here, manager.away, manager.events.kept, manager.breaking
-    assert not any(kept) and not manager.rooms and not manager.pending_connect
-    assert manager.timer is None
+    registry.expire()
+    kept = registry.sessions, registry.connected, registry.away, registry.events.kept
+    assert not any(kept) and not manager.disconnecting
+    assert not manager.rooms and not manager.pending_connect
+    assert registry.timer is None
 
 
 async def test_events_are_kept_for_as_long_as_a_dead_connection_may_go_unnoticed(server):
     """The window and a heartbeat; and not at all if there is nobody to keep them for."""
     await server.emit(1)
-    assert not server.manager.events.kept
+    assert not server.registry.events.kept
     async with here(server):
         await server.emit(1)
         server.clock.now += WINDOW + GRACE - 1
-        server.manager.expire()
-        assert len(server.manager.events.kept) == 1
+        server.registry.expire()
+        assert len(server.registry.events.kept) == 1
         server.clock.now += 1
-        server.manager.expire()
-        assert not server.manager.events.kept
+        server.registry.expire()
+        assert not server.registry.events.kept
 
 
 async def test_binary_event_is_recovered(server):
@@ -621,7 +622,7 @@ async def test_python_client_that_does_not_ask_gets_no_argument_more(server, tra
     await server.emit(2)
     async with asyncio.timeout(5):
         assert [await got.get(), await got.get()] == [0, 1]
-    assert not server.manager.sessions
+    assert not server.registry.sessions
     await client.disconnect()
 
 
@@ -640,7 +641,7 @@ async def test_who_gets_offsets(server, agent, query, takes):
     named = {} if agent is None else {"HTTP_USER_AGENT": agent}
     server.sio.environ["E"] = {"QUERY_STRING": query} | named
     sid = await server.manager.pre_connect("E", "/")
-    assert (sid in server.manager.here) is takes
+    assert (sid in server.registry.connected) is takes
     del server.sio.environ["E"]
 
 
@@ -650,7 +651,7 @@ async def test_who_gets_offsets(server, agent, query, takes):
 async def test_contract_of_the_manager(server):
     """What python-socketio calls, and what a manager has."""
     manager = socketio.AsyncManager()
-    names = "initialize pre_connect connect pre_disconnect disconnect emit basic_enter_room"
+    names = "set_server pre_connect connect pre_disconnect disconnect emit basic_enter_room"
     names += " basic_leave_room basic_disconnect get_participants sid_from_eio_sid"
     names += " enter_room leave_room close_room"
     for name in names.split():
@@ -689,7 +690,7 @@ async def test_contract_of_engineio(server):
     eio = server.sio.eio
     assert isinstance(eio, engineio.AsyncServer)
     assert (eio.ping_interval, eio.ping_timeout) == (25, 20)
-    assert server.sio.reason.TRANSPORT_CLOSE
+    assert eio.reason.TRANSPORT_CLOSE
     async with here(server) as (_, answer):
         eio_sid = server.manager.eio_sid_from_sid(answer["sid"], "/")
         socket = eio.sockets[eio_sid]

@@ -11,8 +11,9 @@ from support import asked, here, serving, turns, wired
 
 from chatlab.client.tab import ChatClient
 from chatlab.lab.lab import Lab
+from chatlab.recovery.events import Event
 from chatlab.recovery.recovery import Recovery, recovered
-from chatlab.recovery.sessions import Event, Position, Session
+from chatlab.recovery.sessions import Position, Session
 from chatlab.recovery.store import SessionStore
 from chatlab.server.app import chat
 
@@ -123,10 +124,10 @@ async def test_session_that_has_ended_does_not_come_back(db, how):
                 await wire.ws.send_str("41")
             if how == "forget":
                 await recovery.forget(first["sid"])
-        while first["sid"] in recovery.manager.here:
+        while first["sid"] in recovery.registry.connected:
             await turns()
         now[0] += 1000 * (how == "window")
-        recovery.manager.purge()
+        recovery.registry.purge()
     assert rows(db, "sessions") == rows(db, "events") == []
     async with life(db) as served, here(served, first) as (_, second):
         assert second["sid"] != first["sid"]
@@ -152,7 +153,7 @@ async def test_what_changes_while_the_client_is_away_is_stored(db):
     async with life(db) as served:
         async with here(served) as (_, first):
             await served.sio.enter_room(first["sid"], "kitchen")
-        while first["sid"] in served.sio.manager.here:
+        while first["sid"] in served.sio.manager.registry.connected:
             await turns()
         await served.sio.leave_room(first["sid"], "kitchen")
     async with life(db) as served, here(served, first) as (_, second):
@@ -188,7 +189,7 @@ async def test_event_is_on_the_disk_before_it_is_sent(db):
     """Else a client could have it that the next server does not know."""
     async with life(db) as served, here(served):
         seen = []
-        served.sio.manager.send = lambda *event: seen.append(len(rows(db, "events")))
+        served.sio.manager.connections.send = lambda *event: seen.append(len(rows(db, "events")))
         await served.sio.emit("tick", 0)
         assert seen == [1]
 
@@ -198,9 +199,9 @@ async def test_client_that_connects_while_an_event_is_stored_gets_it_once(db):
     async with life(db) as served:
         async with here(served) as (_, first):
             pass
-        while first["sid"] in served.sio.manager.here:
+        while first["sid"] in served.sio.manager.registry.connected:
             await turns()
-        store = served.sio.manager.store
+        store = served.sio.manager.registry.store
         write, waiting = store._batches._write, asyncio.Event()
 
         async def held(batch):
@@ -222,12 +223,12 @@ async def test_store_that_fails_is_reported_and_the_server_goes_on(db, monkeypat
     reports = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, report: reports.append(report))
     async with life(db) as served:
-        store = served.sio.manager.store
+        store = served.sio.manager.registry.store
         await asked(store, "PRAGMA query_only = 1")
         async with here(served) as (wire, first):
             await served.sio.emit("tick", 0)
             _, offset = await value(wire)
-        while first["sid"] in served.sio.manager.here:
+        while first["sid"] in served.sio.manager.registry.connected:
             await turns()
         async with here(served, first | {"offset": offset}) as (_, second):
             assert second == first
@@ -250,8 +251,8 @@ async def test_what_is_stored_comes_back_as_it_was(db):
     session = Session("sid", "/", Position(3, 7), Position(9, 9), rooms={None: 7, "a": 8})
     session.saved = {"name": "Ada"}
     event = Event(8, 1.0, "/", (None, "a"), ["b"], ['2["tick",0]', b"\x00\xff"])
-    await store.put(session)
-    await store.add(event, lambda: None)
+    await store.put_session(session)
+    await store.add_event(event, lambda: None)
     await store.close()
     sessions, events, last = await store.open()
     await store.close()
