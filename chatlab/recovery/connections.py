@@ -1,26 +1,35 @@
 """The Engine.IO connections of a server: sends events to them, and closes them.
 
-All that recovery needs of Engine.IO's sockets is here. It knows no Socket.IO handler and no room.
+All that recovery needs of Engine.IO's sockets is here. It knows nothing of python-socketio.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 from engineio import AsyncServer
 from engineio.async_socket import AsyncSocket
 from engineio.packet import Packet as EnginePacket
 
-from chatlab.recovery.events import Event, Events
+from chatlab.recovery.events import Event, Rooms
+from chatlab.recovery.registry import Registry
 from chatlab.recovery.sessions import Session
 
 
 class Connections:
-    """The connections of `server`. To send awaits nothing: so no event can overtake another."""
+    """The connections of `server`, whose `participants` are sid and eio_sid of a room's clients.
 
-    def __init__(self, server: AsyncServer, events: Events) -> None:
-        self.server, self.events = server, events
+    Nothing is awaited to send an event, so that no event can overtake another.
+    """
+
+    def __init__(
+        self,
+        server: AsyncServer,
+        registry: Registry,
+        participants: Callable[[str, Rooms], Iterable[tuple[str, str]]],
+    ) -> None:
+        self.server, self.registry, self.participants = server, registry, participants
 
     def get(self, eio_sid: str) -> AsyncSocket | None:
         """Return an Engine.IO connection; None if it is gone."""
@@ -38,19 +47,17 @@ class Connections:
         if socket is None or socket.closed or socket.closing:
             return False
         session.live = True
-        for event in self.events.after(session.sent.number):
+        for event in self.registry.events.after(session.sent.number):
             if event.is_for(session):
                 self.send(session, event.number, event.with_offset(session.sent.cursor))
         return True
 
-    def deliver(
-        self, event: Event, clients: Iterable[tuple[str, str]], connected: dict[str, Session]
-    ) -> None:
-        """Send an event to clients, given as sid and eio_sid, of which some have a session."""
-        self.events.delivered = event.number
+    def deliver(self, event: Event) -> None:
+        """Send an event to the connected clients in its rooms, with or without a session."""
+        self.registry.events.delivered = event.number
         plain, numbered = event.plain(), cache(event.with_offset)
-        for sid, eio_sid in clients:
-            session = connected.get(sid)
+        for sid, eio_sid in self.participants(event.namespace, event.rooms):
+            session = self.registry.connected.get(sid)
             if session is None:
                 if sid not in event.skipped:
                     self.put(eio_sid, plain)

@@ -19,6 +19,8 @@ from chatlab.recovery.sessions import Position, Session, with_offset
 
 OVERHEAD = 300
 """Bytes of memory that an event takes beside its packets, as measured with tracemalloc."""
+Rooms = tuple[str | None, ...]
+"""Names of rooms; None is the whole namespace."""
 
 
 class Event(NamedTuple):
@@ -27,7 +29,7 @@ class Event(NamedTuple):
     number: int
     time: float
     namespace: str
-    rooms: tuple[str | None, ...]
+    rooms: Rooms
     skipped: Container[str | None]
     packets: list[str | bytes]
 

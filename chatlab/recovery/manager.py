@@ -17,15 +17,15 @@ import socketio
 from socketio.packet import CONNECT, EVENT, Packet
 
 from chatlab.recovery.connections import Connections
-from chatlab.recovery.events import Event
 from chatlab.recovery.registry import Registry
 from chatlab.recovery.sessions import Position, Session
 
+Handler = Callable[..., Awaitable[None]]
 FIXED_ARITY = ("Python/", "python-requests")
 """How the User-Agent of a python-socketio client begins, if it sends one."""
 SECONDS = re.compile(r"(^|&)t=[0-9]+\.[0-9]")
 """The time in the requests of a python-socketio client. Official clients send letters there."""
-AUTH: ContextVar[Any] = ContextVar("auth", default=None)
+AUTH: ContextVar[dict[str, Any]] = ContextVar("auth")
 """The auth of the CONNECT that the current task handles: python-socketio does not pass it on."""
 
 
@@ -42,9 +42,9 @@ class Manager(socketio.AsyncManager):
         """Join the server, and get called for two things that it does not tell a manager."""
         super().set_server(server)
         eio = server.eio
-        self.connections = Connections(eio, self.registry.events)
         eio.on("disconnect", partial(self.connection_lost, eio.handlers["disconnect"]))
         server.save_session = partial(self.save_session, server.save_session)
+        self.connections = Connections(eio, self.registry, self.get_participants)
         self.registry.unnoticed = eio.ping_interval + 2 * eio.ping_timeout
 
     # A client connects
@@ -52,21 +52,18 @@ class Manager(socketio.AsyncManager):
     async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
         """Give a connection the session that it may take over, or a new one; return its sid."""
         self.registry.purge()
-        auth = AUTH.get() if isinstance(AUTH.get(), dict) else {}
-        found = None
-        if self.sid_from_eio_sid(eio_sid, namespace) is None:
-            found = self.registry.may_take_over(auth, namespace)
-        if found is not None:
-            freed = await self.free(found[0])
+        auth = AUTH.get({})
+        is_new = self.sid_from_eio_sid(eio_sid, namespace) is None
+        if is_new and (allowed := self.registry.may_take_over(auth, namespace)):
+            session, position = allowed
+            freed = await self.free(session)
             if eio_sid not in self.server.environ:
                 return None  # the new connection broke while the old one was closed
             if freed:
-                return self.restore(*found, eio_sid)
+                return self.restore(session, position, eio_sid)
         sid = await super().pre_connect(eio_sid, namespace)
         if sid is not None and takes_offsets(self.server.environ[eio_sid], auth):
-            now = Position(0, self.registry.events.last)
-            rooms = dict.fromkeys((None, sid), now.number)
-            self.begin(Session(sid, namespace, start=now, sent=now, rooms=rooms), eio_sid)
+            self.begin(self.registry.new_session(sid, namespace), eio_sid)
         return sid
 
     async def free(self, session: Session) -> bool:
@@ -119,9 +116,7 @@ class Manager(socketio.AsyncManager):
 
     # A client disconnects
 
-    async def connection_lost(
-        self, handle: Callable[..., Awaitable[None]], eio_sid: str, reason: str
-    ) -> None:
+    async def connection_lost(self, handle: Handler, eio_sid: str, reason: str) -> None:
         """Keep the sessions of an Engine.IO connection that ends without a DISCONNECT packet.
 
         The official server recovers after all of Engine.IO's reasons except "parse error" too:
@@ -200,19 +195,14 @@ class Manager(socketio.AsyncManager):
 
     async def close_room(self, room: str, namespace: str) -> None:
         """Let all clients leave a room, those that are away too, and store that."""
-        sessions = self.registry.sessions.values()
-        inside = [one for one in sessions if one.namespace == namespace and room in one.rooms]
+        inside = self.registry.sessions_in(room, namespace)
         await super().close_room(room, namespace)
         for session in inside:
             session.rooms.pop(room, None)
         await asyncio.gather(*(self.registry.store_session(session.sid) for session in inside))
 
     async def save_session(
-        self,
-        save: Callable[..., Awaitable[None]],
-        sid: str,
-        session: Any,
-        namespace: str | None = None,
+        self, save: Handler, sid: str, session: Any, namespace: str | None = None
     ) -> None:
         """Keep what an application has to remember of a client, and store it."""
         saved = self.registry.store.storable_copy(session)
@@ -231,18 +221,10 @@ class Manager(socketio.AsyncManager):
         if options.get("callback"):
             await super().emit(event, data, namespace, room, **options)
             return
-        arguments = data if isinstance(data, tuple) else () if data is None else (data,)
-        packet = self.server.packet_class(EVENT, namespace=namespace, data=[event, *arguments])
-        encoded = packet.encode()
-        packets = encoded if isinstance(encoded, list) else [encoded]
+        packets = encode(self.server.packet_class, event, data, namespace)
         rooms, skipped = as_tuple(room), as_tuple(options.get("skip_sid"))
-        await self.registry.record(namespace, rooms, skipped, packets, self.deliver)
+        await self.registry.record(namespace, rooms, skipped, packets, self.connections.deliver)
         await asyncio.sleep(0)  # a loop of emits lets other tasks run
-
-    def deliver(self, event: Event) -> None:
-        """Send an event to the connected clients in its rooms."""
-        clients = self.get_participants(event.namespace, event.rooms)
-        self.connections.deliver(event, clients, self.registry.connected)
 
 
 def is_overtaken(session: Session | None) -> bool:
@@ -253,9 +235,16 @@ def is_overtaken(session: Session | None) -> bool:
     return session is not None and asyncio.current_task() in session.overtaken
 
 
-def as_tuple(names: Any) -> tuple[Any, ...]:
-    """Return one name, or a list or tuple of names, as a tuple."""
-    return tuple(names) if isinstance(names, list | tuple) else (names,)
+def encode(packet_class: type[Packet], event: str, data: Any, namespace: str) -> list[str | bytes]:
+    """Return an event as text, and its binary attachments; `data` is what python-socketio takes."""
+    arguments = () if data is None else as_tuple(data, tuple)
+    encoded = packet_class(EVENT, namespace=namespace, data=[event, *arguments]).encode()
+    return encoded if isinstance(encoded, list) else [encoded]
+
+
+def as_tuple(value: Any, several: Any = (list, tuple)) -> tuple[Any, ...]:
+    """Return one value, or a list or tuple of values, as a tuple."""
+    return tuple(value) if isinstance(value, several) else (value,)
 
 
 def takes_offsets(environ: dict[str, Any], auth: dict[str, Any]) -> bool:
@@ -276,7 +265,7 @@ def packets_of(manager: Manager, serializer: type[Packet]) -> type[Packet]:
         def decode(self, encoded_packet: Any) -> int:
             attachments = super().decode(encoded_packet)
             if self.packet_type == CONNECT:
-                AUTH.set(self.data)
+                AUTH.set(self.data if isinstance(self.data, dict) else {})
             return attachments
 
         def encode(self) -> Any:

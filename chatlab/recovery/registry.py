@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from chatlab.recovery.events import Event, Events
+from chatlab.recovery.events import Event, Events, Rooms
 from chatlab.recovery.sessions import Position, Session
 from chatlab.recovery.store import NoStore
 
@@ -87,6 +87,17 @@ class Registry:
             missed_after = self.events.last if session.live else session.left_after
         return (session, position) if missed_after >= self.events.forgotten else None
 
+    def new_session(self, sid: str, namespace: str) -> Session:
+        """Make the session of a client that takes over none."""
+        start = Position(0, self.events.last)
+        rooms = dict.fromkeys((None, sid), start.number)
+        return Session(sid, namespace, start=start, sent=start, rooms=rooms)
+
+    def sessions_in(self, room: str, namespace: str) -> list[Session]:
+        """Return the sessions in a room, connected or away."""
+        sessions = self.sessions.values()
+        return [one for one in sessions if one.namespace == namespace and room in one.rooms]
+
     def connect(self, session: Session, eio_sid: str) -> None:
         """Give a session to a connection, which the current task opens."""
         session.eio_sid, session.task = eio_sid, asyncio.current_task()
@@ -126,8 +137,8 @@ class Registry:
     async def record(
         self,
         namespace: str,
-        rooms: tuple[str | None, ...],
-        skipped: tuple[str | None, ...],
+        rooms: Rooms,
+        skipped: Rooms,
         packets: list[str | bytes],
         deliver: Callable[[Event], None],
     ) -> None:

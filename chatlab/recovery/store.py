@@ -165,12 +165,7 @@ def _execute(writes: list[_Write], db: sqlite3.Connection) -> None:
 
 def _read(db: sqlite3.Connection) -> Stored:
     sessions = [_session(*row) for row in db.execute("SELECT * FROM sessions ORDER BY rowid")]
-    events = [
-        Event(number, 0, namespace, tuple(_value(rooms)), _value(skipped), _value(packets))
-        for number, namespace, rooms, skipped, packets in db.execute(
-            "SELECT * FROM events ORDER BY number"
-        )
-    ]
+    events = [_event(*row) for row in db.execute("SELECT * FROM events ORDER BY number")]
     numbers = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
     return sessions, events, next((number for (number,) in numbers), 0)
 
@@ -179,9 +174,11 @@ def _session(
     sid: str, pid: str, namespace: str, cursor: int, number: int, rooms: str, saved: str
 ) -> Session:
     start, data = Position(cursor, number), _value(saved)
-    session = Session(sid, namespace, start=start, sent=start, pid=pid, data=data, saved=data)
-    session.rooms = dict(_value(rooms))
-    return session
+    return Session(sid, namespace, start, start, pid, dict(_value(rooms)), data, data)
+
+
+def _event(number: int, namespace: str, rooms: str, skipped: str, packets: str) -> Event:
+    return Event(number, 0, namespace, tuple(_value(rooms)), _value(skipped), _value(packets))
 
 
 def _text(value: Any) -> str:

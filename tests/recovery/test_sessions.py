@@ -1,8 +1,8 @@
-"""Positions: read as they were written, and nothing else is read."""
+"""Sessions and positions: what is secret, and what is read."""
 
 import pytest
 
-from chatlab.recovery.sessions import Position, with_offset
+from chatlab.recovery.sessions import Position, Session, with_offset
 
 
 @pytest.mark.parametrize("position", [Position(0, 0), Position(7, 12), Position(10**17, 10**17)])
@@ -17,3 +17,10 @@ def test_position_is_read_as_it_was_written(position):
 def test_what_is_no_position_is_none(offset):
     """Nobody here has written it."""
     assert Position.of(offset) is None
+
+
+async def test_pid_is_secret_and_long():
+    """128 bits at least; and none of it is in what a session prints."""
+    session = Session("sid", "/", Position(0, 0), Position(0, 0))
+    assert len(session.pid) * 6 >= 128
+    assert session.pid not in repr(session)
