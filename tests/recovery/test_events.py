@@ -18,7 +18,7 @@ def kept(*numbers):
 
 
 def test_events_after_a_number_are_those_that_were_sent():
-    """However far apart the numbers are; one that is being stored comes later, by itself."""
+    """Gaps in the numbers do not matter. An event that is still being stored is not among them."""
     events = kept(3, 4, 1000)
     events.append(event(1001))
     assert [one.number for one in events.after(0)] == [3, 4, 1000]
@@ -27,7 +27,7 @@ def test_events_after_a_number_are_those_that_were_sent():
 
 
 def test_old_events_are_forgotten_and_large_ones_sooner():
-    """What they took is counted, and up to where they are gone."""
+    """`size` and `forgotten` are updated."""
     events = kept(1, 2, 3, 4)
     assert events.size == 4 * (OVERHEAD + len('2["tick"]'))
     assert events.trim(2, events.size) and events.forgotten == 2
@@ -37,7 +37,7 @@ def test_old_events_are_forgotten_and_large_ones_sooner():
 
 
 def test_events_of_an_earlier_server_go_on():
-    """Its numbers are not given again, and what it had let go of is gone here too."""
+    """Its numbers are not used again, and what it had forgotten stays forgotten."""
     events = Events(5)
     events.load([event(8), event(9)], 9, now=3.0)
     assert (events.last, events.delivered, events.forgotten) == (9, 9, 7)
@@ -48,7 +48,7 @@ def test_events_of_an_earlier_server_go_on():
 
 
 def test_event_is_for_those_who_were_in_its_rooms():
-    """Since before it was emitted, in the same namespace, and if they were not skipped."""
+    """The session entered before the event, is in its namespace, and was not skipped."""
     session = Session("sid", "/", Position(0, 0), Position(0, 0), rooms={None: 0, "a": 5})
     assert event(1).is_for(session)
     assert event(6, rooms=("a",)).is_for(session)

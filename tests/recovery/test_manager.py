@@ -32,7 +32,7 @@ async def test_half_open_connection_is_taken_over(server):
 
 
 async def test_connection_that_is_connecting_is_taken_over(server):
-    """Its handler ends later than that of the next one, and does no harm."""
+    """Its `connect` handler ends after that of the next connection, and its result is ignored."""
     first, _ = await come_and_go(server)
     server.hold = hold = Hold()
     async with wired(server.url) as slow, asyncio.TaskGroup() as group:
@@ -49,7 +49,7 @@ async def test_connection_that_is_connecting_is_taken_over(server):
 
 @pytest.mark.parametrize("came_before", [True, False])
 async def test_event_during_the_connect_handler_comes_once_after_connect(server, came_before):
-    """Between what was missed and what comes afterwards."""
+    """It comes between the missed events and the later ones."""
     first, _ = await come_and_go(server)
     await server.emit(1)
     server.hold = hold = Hold()
@@ -65,7 +65,7 @@ async def test_event_during_the_connect_handler_comes_once_after_connect(server,
 
 
 async def test_refused_connection_has_no_session(server):
-    """Neither a new one nor the old one that it came back for."""
+    """It gets no new session, and the one that it came back for is dropped."""
     first, _ = await come_and_go(server)
     async with wired(server.url) as wire:
         answer = await wire.connect({"pid": first["pid"], "refuse": True})
@@ -74,7 +74,7 @@ async def test_refused_connection_has_no_session(server):
 
 
 async def test_client_that_leaves_during_the_connect_handler_is_not_kept_as_here(server):
-    """python-socketio would take it for connected for ever."""
+    """Plain python-socketio would count it as connected for ever."""
     server.hold = hold = Hold()
     async with wired(server.url) as wire:
         await wire.ws.send_str('40{"pid":""}')
@@ -88,7 +88,7 @@ async def test_client_that_leaves_during_the_connect_handler_is_not_kept_as_here
 
 
 async def test_client_that_comes_a_third_time_has_the_session(server):
-    """While the second, which took it over, is held by the old one's `disconnect` handler."""
+    """The second connection still waits for the `disconnect` handler of the first."""
     hold = Hold()
 
     @server.sio.event
@@ -112,7 +112,7 @@ async def test_client_that_comes_a_third_time_has_the_session(server):
 
 
 async def test_handler_that_fails_leaves_nothing_behind(server):
-    """The session is kept for the window, as one whose connection broke, and then gone."""
+    """The session is kept for the window, as after a lost connection, and then dropped."""
     complaints = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, told: complaints.append(told))
     async with wired(server.url) as wire:
@@ -129,7 +129,7 @@ async def test_handler_that_fails_leaves_nothing_behind(server):
 
 
 async def test_goodbye_is_taken_before_the_handler_has_seen_it(server):
-    """Nobody gets the session while `disconnect` is being handled."""
+    """The session is dropped before the `disconnect` handler runs: no client can take it over."""
     hold = Hold()
 
     @server.sio.event
@@ -144,7 +144,7 @@ async def test_goodbye_is_taken_before_the_handler_has_seen_it(server):
 
 
 async def test_disconnect_handler_that_fails_does_no_harm(server):
-    """The session is kept as if it had not; python-socketio would keep the client for ever."""
+    """The session is kept; plain python-socketio would count the client as connected for ever."""
     complaints = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, told: complaints.append(told))
 
@@ -156,7 +156,7 @@ async def test_disconnect_handler_that_fails_does_no_harm(server):
     assert complaints and not server.manager.rooms
     async with here(server, {"pid": first["pid"]}) as (_, second):
         assert second == first
-        # Closed by a task that goes on, as the one is that looks after the heartbeats.
+        # A task closes it that does not end then, like the task that checks the heartbeats.
         await server.manager.connections.hang_up(session_of(server.sio, first["sid"]).eio_sid)
         assert not server.registry.connected and not server.manager.rooms
 
@@ -175,7 +175,7 @@ async def test_callback_is_called_and_its_event_has_no_offset(server):
 
 
 async def test_room_is_left_by_those_who_are_away(server):
-    """By one who is put out of it, and by all when it is closed."""
+    """By one client with `leave_room`, and by all with `close_room`."""
     async with here(server) as (_, first):
         for room in ("kitchen", "cellar", "garden"):
             await server.sio.enter_room(first["sid"], room)
@@ -191,7 +191,7 @@ async def test_room_is_left_by_those_who_are_away(server):
 
 
 async def test_room_of_somebody_who_is_away_cannot_be_entered(server):
-    """What is sent to a sid is for its client, as while that is here."""
+    """Events to a sid are for its client alone, connected or away."""
     first, _ = await come_and_go(server)
     async with here(server) as (_, second):
         with pytest.raises(ValueError, match="sid room"):
@@ -209,7 +209,7 @@ async def test_room_of_somebody_who_is_away_cannot_be_entered(server):
     ],
 )
 async def test_who_gets_offsets(server, agent, query, takes):
-    """All but the clients of python-socketio, which can be told by their requests."""
+    """All clients except those of python-socketio, which their requests give away."""
     named = {} if agent is None else {"HTTP_USER_AGENT": agent}
     server.sio.environ["E"] = {"QUERY_STRING": query} | named
     sid = await server.manager.pre_connect("E", "/")
@@ -217,11 +217,11 @@ async def test_who_gets_offsets(server, agent, query, takes):
     del server.sio.environ["E"]
 
 
-# What is not documented, and relied on: an upgrade that takes it away must not go unnoticed.
+# Contract tests: they fail if an upgrade changes undocumented behaviour that recovery needs.
 
 
 async def test_contract_of_the_manager(server):
-    """What python-socketio calls, and what a manager has."""
+    """The methods that python-socketio calls, and those that the manager calls."""
     manager = socketio.AsyncManager()
     names = "set_server pre_connect connect pre_disconnect disconnect emit basic_enter_room"
     names += " basic_leave_room basic_disconnect get_participants sid_from_eio_sid"

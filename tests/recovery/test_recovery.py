@@ -54,7 +54,7 @@ async def test_events_before_a_room_was_entered_are_not_for_it(server):
 
 
 async def test_comes_back_without_having_got_an_event(server):
-    """The official server needs an offset, and has none to go by."""
+    """The official server cannot do that: it needs an offset."""
     first, _ = await come_and_go(server)
     await server.emit(2)
     async with here(server, {"pid": first["pid"]}) as (wire, second):
@@ -64,7 +64,7 @@ async def test_comes_back_without_having_got_an_event(server):
 
 @pytest.mark.parametrize("told", ["41", "server"])
 async def test_goodbye_ends_the_session(server, told):
-    """Whichever side says it."""
+    """Both when the client and when the server disconnects."""
     async with here(server) as (wire, first):
         if told == "server":
             await server.sio.disconnect(first["sid"])
@@ -77,7 +77,7 @@ async def test_goodbye_ends_the_session(server, told):
 
 
 async def test_binary_event_is_recovered(server):
-    """With its attachments after it."""
+    """The text comes first, then its attachments."""
     first, _ = await come_and_go(server)
     await server.sio.emit("tick", b"bytes")
     async with here(server, {"pid": first["pid"]}) as (wire, _):
@@ -86,7 +86,7 @@ async def test_binary_event_is_recovered(server):
 
 
 async def test_cursor_of_an_application_is_in_the_offset(server):
-    """It is the session's, and comes back with the client."""
+    """The session has the cursor, and a client that comes back has it again."""
     async with here(server) as (wire, first):
         session = session_of(server.sio, first["sid"])
         session.sent = session.sent._replace(cursor=7)
@@ -100,14 +100,14 @@ async def test_cursor_of_an_application_is_in_the_offset(server):
 
 
 class Memory:
-    """What a python-socketio client remembers that knows the protocol."""
+    """What a python-socketio client that supports recovery remembers."""
 
     def __init__(self):
         self.auth, self.got, self.sids, self.news = {"pid": ""}, [], [], asyncio.Event()
 
     @contextlib.asynccontextmanager
     async def online(self, url, transports):
-        """Connect; break off without a word at the end."""
+        """Connect; at the end, break the connection without DISCONNECT."""
         memory = self
 
         class Remembered(Packet):
@@ -154,7 +154,7 @@ async def test_python_client_that_asks_for_it_recovers(server, transports):
 @pytest.mark.parametrize("headers", [{}, {"User-Agent": ""}], ids=["named", "nameless"])
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_python_client_that_does_not_ask_gets_no_argument_more(server, transport, headers):
-    """Its handlers take what they name, and it is not given a pid."""
+    """It gets no offsets and no pid: its handlers take only the arguments that they name."""
     client, got = socketio.AsyncClient(), asyncio.Queue()
     client.on("tick", lambda value: got.put_nowait(value))
     await client.connect(server.url, headers, transports=[transport])

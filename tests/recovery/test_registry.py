@@ -30,7 +30,7 @@ GRACE = 25 + 2 * 20
 )
 @pytest.mark.parametrize("live", [True, False])
 def test_rule_who_may_take_over_a_session(auth, namespace, has, live):
-    """One with its pid, in its namespace, whose offset can be and who missed nothing forgotten."""
+    """The rule of `Registry.may_take_over`: pid, namespace, offset, and what it missed."""
     registry = Registry(WINDOW, NoStore(), lambda: 0.0, first=9)
     session = Session("sid", "/", start=Position(2, 5), sent=Position(3, 8), live=live)
     registry.sessions[session.pid] = session
@@ -42,8 +42,8 @@ def test_rule_who_may_take_over_a_session(auth, namespace, has, live):
 
 
 async def test_offset_of_an_older_session_is_no_offset(server):
-    """An official client keeps it until its next event: it does not say what the new one got."""
-    async with here(server):  # somebody for whom events are kept
+    """An official client keeps it until its next event, so it says nothing of the new session."""
+    async with here(server):  # events are kept only if there is a session
         await server.emit(5)
         first, _ = await come_and_go(server)
         await server.emit(2, first=5)
@@ -54,13 +54,13 @@ async def test_offset_of_an_older_session_is_no_offset(server):
 
 
 def test_numbers_of_a_later_server_are_higher():
-    """So an offset that another server has left is one of an older session too."""
+    """So an offset from an earlier server is from before the session."""
     before, after = Recovery().registry.events.last, Recovery().registry.events.last
     assert before <= after and len(str(after)) <= 18
 
 
 async def test_idle_client_comes_back(server):
-    """The official server has forgotten the packet whose offset it names."""
+    """The official server would have forgotten the event of its offset."""
     async with here(server) as (wire, first):
         await server.emit(1)
         _, offset = await event(wire)
@@ -76,7 +76,7 @@ async def test_idle_client_comes_back(server):
 
 
 async def test_window_is_for_those_who_are_away(server):
-    """Who has come back may stay for longer, and come back again."""
+    """A client that came back may stay longer than the window, and come back again."""
     first, _ = await come_and_go(server)
     async with here(server, {"pid": first["pid"]}) as (wire, _):
         server.clock.now += 10 * WINDOW
@@ -88,7 +88,7 @@ async def test_window_is_for_those_who_are_away(server):
 
 @pytest.mark.parametrize("passed", [WINDOW - 1, WINDOW])
 async def test_session_ends_with_the_window(server, passed):
-    """At that very second, by the clock, and not before."""
+    """Exactly at its end, by the clock."""
     first, _ = await come_and_go(server)
     server.clock.now += passed
     async with here(server, {"pid": first["pid"]}) as (_, second):
@@ -116,7 +116,7 @@ VALUES += ["9" * 5000 + ".1", "0.999999", "999.1", [], ["0.1"], {}, {"0": 1}, "\
 
 @pytest.mark.parametrize("offset", VALUES[1:], ids=repr)
 async def test_offset_that_makes_no_sense_is_not_recovered(server, offset):
-    """The client gets a new session, and nobody an error."""
+    """The client gets a new session, and there is no error."""
     first, _ = await come_and_go(server, count=1)
     async with here(server, {"pid": first["pid"], "offset": offset}) as (wire, second):
         assert second["pid"] != first["pid"]
@@ -126,13 +126,13 @@ async def test_offset_that_makes_no_sense_is_not_recovered(server, offset):
 
 @pytest.mark.parametrize("pid", VALUES, ids=repr)
 async def test_pid_that_makes_no_sense_is_not_recovered(server, pid):
-    """The same, for any value of JSON's."""
+    """The same for any JSON value."""
     async with here(server, {"pid": pid, "offset": "0.0"}) as (_, answer):
         assert not recovered(server.sio, answer["sid"])
 
 
 async def test_too_many_who_are_away_are_forgotten_by_age(server, monkeypatch):
-    """The one who left first has to begin anew, and the one who left last has not."""
+    """The client that left first gets a new session; those that left later get theirs back."""
     monkeypatch.setattr(chatlab.recovery.registry, "MOST_AWAY", 2)
     first, second, third = [(await come_and_go(server))[0] for _ in range(3)]
     for left, kept in ((second, True), (third, True), (first, False)):
@@ -141,7 +141,7 @@ async def test_too_many_who_are_away_are_forgotten_by_age(server, monkeypatch):
 
 
 async def test_too_many_bytes_of_events_are_forgotten_by_age(server, monkeypatch):
-    """Who missed one that is gone is not recovered; who missed none of those is."""
+    """A client that missed a forgotten event is not recovered; one that missed none is."""
     early, _ = await come_and_go(server)
     await server.emit(3)
     late, _ = await come_and_go(server)
@@ -161,7 +161,7 @@ async def test_too_many_bytes_of_events_are_forgotten_by_age(server, monkeypatch
 
 @pytest.mark.parametrize("away", [True, False])
 async def test_forgotten_client_comes_back_as_a_new_one(server, away):
-    """Whether it was away at that moment or not, and its connection goes on."""
+    """It may be away or connected; a connection goes on without its session."""
     async with here(server) as (wire, first):
         if not away:
             await server.recovery.forget(first["sid"])
@@ -176,7 +176,7 @@ async def test_forgotten_client_comes_back_as_a_new_one(server, away):
 
 
 async def test_crowd_that_vanishes_leaves_nothing(server):
-    """Ten thousand sessions, a hundred events, and after the window nothing of them."""
+    """Of ten thousand sessions and a hundred events, nothing is kept after the window."""
     manager, registry, count = server.manager, server.registry, 10_000
     server.sio.handlers["/"].clear()
     for number in range(count):
@@ -197,7 +197,7 @@ async def test_crowd_that_vanishes_leaves_nothing(server):
 
 
 async def test_events_are_kept_for_as_long_as_a_dead_connection_may_go_unnoticed(server):
-    """The window and a heartbeat; and not at all if there is nobody to keep them for."""
+    """For the window and a heartbeat; not at all if there is no session."""
     await server.emit(1)
     assert not server.registry.events.kept
     async with here(server):
