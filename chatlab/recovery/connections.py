@@ -56,8 +56,9 @@ class Connections:
         """Send an event to the connected clients in its rooms, with or without a session."""
         self.registry.events.delivered = event.number
         plain, numbered = event.plain(), cache(event.with_offset)
+        connected = self.registry.connected
         for sid, eio_sid in self.participants(event.namespace, event.rooms):
-            session = self.registry.connected.get(sid)
+            session = connected.get(sid)
             if session is None:
                 if sid not in event.skipped:
                     self.put(eio_sid, plain)
@@ -72,7 +73,7 @@ class Connections:
 
     def put(self, eio_sid: str, packets: list[EnginePacket]) -> None:
         """Queue packets for a connection."""
-        socket = self.get(eio_sid)
+        socket = self.server.sockets.get(eio_sid)
         if socket is not None and not socket.closed:
             for packet in packets:
                 socket.queue.put_nowait(packet)
