@@ -1,7 +1,9 @@
 """Connection state recovery for any python-socketio server.
 
-It promises a client that comes back in time its sid, its rooms, its session and the events that it
-missed, each once and in order. It knows no chat: not what an event means, nor any message log.
+A client that comes back in time gets its sid, its rooms, its session, and the events that it
+missed, each once and in order. Nothing here knows the chat: what an event means, or a message log.
+
+`registry` holds the rule who may take over a session. `manager` is all that knows python-socketio.
 """
 
 from chatlab.recovery.recovery import Recovery, recovered, session_of

@@ -1,8 +1,7 @@
-"""Connection state recovery, as the official Socket.IO server speaks it since 4.6.
+"""Connection state recovery, as the official Socket.IO server has had it since 4.6.
 
-A client that comes back within the window gets its sid, its rooms and its session again, and the
-events that it missed: https://socket.io/docs/v4/connection-state-recovery. It works through what
-python-socketio's constructor takes, with names without an underscore; it knows no chat.
+The protocol: https://socket.io/docs/v4/connection-state-recovery. It works through two options of
+python-socketio's constructor, and knows nothing of the chat.
 """
 
 from __future__ import annotations
@@ -12,33 +11,34 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import socketio
-from socketio.packet import CONNECT, Packet
+from socketio.packet import Packet
 
-from chatlab.recovery.manager import AUTH, Manager
+from chatlab.recovery.manager import Manager, packets_of
+from chatlab.recovery.registry import Registry
 from chatlab.recovery.sessions import Session
-from chatlab.recovery.store import Nowhere, SessionStore
+from chatlab.recovery.store import NoStore, SessionStore
 
 WINDOW = 120
 """Seconds for which a session is kept: the official server's default."""
 
 
 class Recovery:
-    """The sessions of one server, which is made with its `options`. Enter it while that serves.
+    """The sessions of one server, which has to be made with these `options`.
 
     A session is kept for `max_disconnection_duration` seconds after its connection broke, and
     dropped at once if the client or the server disconnected on purpose. `clock` counts seconds.
-    The events are numbered after `first`: after the microseconds of this moment, if it is None.
+    Events are numbered after `first`, by default the current time in microseconds.
 
-    With a `store`, sessions and events outlive the server: `await` of an emit, of a room or of
-    `save_session` then ends when the store has it. A new session is stored right after CONNECT: if
+    With a `store`, sessions and events survive a restart: an emit, a change of rooms and
+    `save_session` return when the store has them. A new session is stored right after CONNECT: if
     the server is killed within those milliseconds, its client gets a new one.
 
-    A client may be back before the server has noticed that it was gone. The new connection takes
-    the session over then: the old Engine.IO connection is closed, which calls the application's
-    `disconnect` handler, and `connect` is called for the new one, with the same sid. If a handler
-    of the old connection is still at work, it is not waited for, and what it returns is ignored.
-    So whoever has a pid has the session, even while it is in use: a pid is told to its own client,
-    and to nobody else.
+    A client may be back before the server has noticed that its connection is dead. Then the new
+    connection takes the session over: the old Engine.IO connection is closed, which calls the
+    application's `disconnect` handler, and `connect` is called for the new one, with the same sid.
+    If a handler of the old connection still runs, the new one does not wait for it, and what it
+    returns is ignored. So a client that has the pid has the session, even while it is in use.
+    The exact rule is `Registry.may_take_over`.
     """
 
     def __init__(
@@ -50,65 +50,47 @@ class Recovery:
         first: int | None = None,
     ) -> None:
         # An official client keeps its last offset in a new session, until the first event there.
-        # So that it is from before that session, numbers go on where another server was before.
+        # The numbers of a later server are higher, so that this offset is from before the session.
         first = time.time_ns() // 1000 if first is None else first
-        self.manager = Manager(max_disconnection_duration, store or Nowhere(), clock, first)
+        self.registry = Registry(max_disconnection_duration, store or NoStore(), clock, first)
+        self.manager = Manager(self.registry)
 
     def options(self, serializer: type[Packet] = Packet) -> dict[str, Any]:
-        """Return the options of python-socketio's that make a server with these sessions.
+        """Return python-socketio's options for a server with these sessions.
 
-        `serializer` is what else its packets should be made of.
+        Its packets are made of the class `serializer`.
         """
-        packets = type("RecoveryPacket", (_Handshake, serializer), {"manager": self.manager})
+        packets = packets_of(self.manager, serializer)
         return {"client_manager": self.manager, "serializer": packets}
 
     async def open(self, cursor: int = 0) -> Self:
-        """Open the store, and let those come back whom an earlier server has left in it.
+        """Open the store, and load the sessions that an earlier server stored.
 
-        `cursor` is how far an application's log had come that the earlier server may have sent.
-        Raises sqlite3.DatabaseError if it cannot be used.
+        `cursor` is the newest position in an application's log that the earlier server may have
+        sent. Raises sqlite3.DatabaseError if the store cannot be used.
         """
-        await self.manager.load(cursor)
+        await self.registry.load(cursor)
         return self
 
     async def close(self) -> None:
         """Store what still waits to be stored, and close the store."""
-        await self.manager.close()
+        await self.registry.close()
 
     async def forget(self, sid: str) -> None:
-        """Let a client come back as a new one, whether it is here or away: after a logout, say."""
-        await self.manager.forget(sid)
+        """Let a client come back only as a new one, whether it is away or not: after a logout."""
+        await self.registry.forget(sid)
 
 
 def session_of(sio: socketio.AsyncServer, sid: str) -> Session | None:
-    """Return the session of a client that is here; None if it, or the server, has no recovery."""
-    return sio.manager.here.get(sid) if isinstance(sio.manager, Manager) else None
+    """Return the session of a connected client, or None without recovery."""
+    manager = sio.manager
+    return manager.registry.connected.get(sid) if isinstance(manager, Manager) else None
 
 
 def recovered(sio: socketio.AsyncServer, sid: str) -> bool:
     """Whether a client has its session again, and gets what it missed.
 
-    If not, the application has to help: ask this in its `connect` handler.
+    If not, the application has to send it what it missed: ask this in its `connect` handler.
     """
     session = session_of(sio, sid)
     return session is not None and session.recovered
-
-
-class _Handshake:
-    """What is different in a packet: CONNECT, both ways."""
-
-    manager: Manager
-
-    def decode(self, encoded_packet: Any) -> int:
-        """Read a packet, and remember the auth in CONNECT."""
-        attachments = super().decode(encoded_packet)
-        if self.packet_type == CONNECT:
-            AUTH.set(self.data)
-        return attachments
-
-    def encode(self) -> Any:
-        """Write a packet, and the pid into CONNECT."""
-        if self.packet_type == CONNECT and isinstance(self.data, dict):
-            session = self.manager.here.get(self.data.get("sid"))
-            self.data = self.data | ({"pid": session.pid} if session else {})
-        return super().encode()

@@ -1,8 +1,8 @@
-"""Where sessions outlive the server: two tables, which may be beside an application's own.
+"""Where sessions and events are stored, so that they survive a restart of the server.
 
-What is written is written in the order in which it was asked for, all that waits in one
-transaction. A write that fails is reported to the loop, and no more: sessions and events are in
-memory too, and only a restart needs what is here.
+Writes are done in the order of the calls, all that wait in one transaction. A write that fails is
+only reported to the event loop: sessions and events are in memory too, and only a restart needs
+what is stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from os import PathLike
 from typing import Any, NamedTuple
 
 from chatlab.log import Batches, Writer, make_durable, transaction
-from chatlab.recovery.sessions import Event, Position, Session
+from chatlab.recovery.events import Event
+from chatlab.recovery.sessions import Position, Session
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -27,47 +28,54 @@ CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT, rooms, skipped, packets
 )
 """
-Kept = tuple[list[Session], list[Event], int]
-"""Sessions, events, and the number of the last event that there ever was."""
+Stored = tuple[list[Session], list[Event], int]
+"""Sessions, events, and the number of the last event that was ever stored."""
 
 
-def nothing() -> None:
-    """Do nothing when something is stored."""
+def _nothing() -> None:
+    """Do nothing after a write."""
 
 
-class Nowhere:
-    """The store of a server whose sessions end with it: nothing is written, and nothing waits."""
+class NoStore:
+    """The contract of a store, and a store that writes nothing: sessions end with the server.
 
-    async def open(self) -> Kept:
-        """Return what an earlier server has left."""
+    A callback `then` is called, and a coroutine returns, when the write is on the disk, and those
+    before it.
+    """
+
+    async def open(self) -> Stored:
+        """Return what an earlier server stored.
+
+        Raises sqlite3.DatabaseError, with a sentence, if the file cannot be used.
+        """
         return [], [], 0
 
     async def close(self) -> None:
-        """Write what waits, and let go of the file."""
+        """Write what waits, and close the file."""
 
-    def sayable(self, value: Any) -> Any:
-        """Return what can be stored of a room's name, or of a session. Raises TypeError."""
+    def storable_copy(self, value: Any) -> Any:
+        """Copy a room's name, or what an application keeps. Raises TypeError if it cannot."""
 
-    async def put(self, session: Session) -> None:
-        """Store a session as it is now, and return when it is on the disk."""
+    async def put_session(self, session: Session) -> None:
+        """Store a session as it is now."""
 
-    def forget(self, session: Session) -> None:
+    def delete_session(self, session: Session) -> None:
         """Delete a session."""
 
-    async def add(self, event: Event, then: Callable[[], None]) -> None:
-        """Store an event, and call `then` when it is on the disk."""
+    async def add_event(self, event: Event, then: Callable[[], None]) -> None:
+        """Store an event."""
         then()
 
-    def trim(self, number: int) -> None:
+    def delete_events(self, number: int) -> None:
         """Delete the events up to a number."""
 
-    async def settled(self, then: Callable[[], None] = nothing) -> None:
-        """Call `then` when all that was asked for before is on the disk."""
+    async def flush(self, then: Callable[[], None] = _nothing) -> None:
+        """Wait for the writes before this."""
         then()
 
 
 class _Write(NamedTuple):
-    """Something to write, if anything, and what happens then."""
+    """A statement, empty if there is nothing to write, and what follows when it is on the disk."""
 
     sql: str
     values: tuple[Any, ...]
@@ -75,60 +83,57 @@ class _Write(NamedTuple):
     done: asyncio.Future[None]
 
 
-class SessionStore(Nowhere):
-    """Sessions and events in the SQLite database `path`.
+class SessionStore(NoStore):
+    """Sessions and events in two tables of the SQLite database `path`, which may have others.
 
-    Rooms and what `save_session` keeps have to be what JSON can say.
+    Names of rooms, and what `save_session` keeps, have to be what JSON can express.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = path
 
-    async def open(self) -> Kept:
-        """Return what an earlier server has left.
-
-        Raises sqlite3.DatabaseError, with a sentence, if the file cannot be used.
-        """
+    async def open(self) -> Stored:
         self._writer = Writer(self.path)
         try:
             await self._writer.open(_prepare)
-            kept = await self._writer.run(_kept)
+            stored = await self._writer.run(_read)
         except sqlite3.Error as error:
             await self._writer.close()
             raise type(error)(f"cannot keep sessions in {self.path}: {error}") from error
         self._batches = Batches(self._write_batch)
-        return kept
+        return stored
 
     async def close(self) -> None:
         await self._batches.close()
         await self._writer.close()
 
-    def sayable(self, value: Any) -> Any:
+    def storable_copy(self, value: Any) -> Any:
         copy = _value(_text(value))
         if copy != value:
             raise TypeError(f"a store keeps what JSON can say, and not {value!r}")
         return copy
 
-    async def put(self, session: Session) -> None:
+    async def put_session(self, session: Session) -> None:
         rooms, saved = _text(list(session.rooms.items())), _text(session.saved)
         values = session.sid, session.pid, session.namespace, *session.start, rooms, saved
         await self._write("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
-    def forget(self, session: Session) -> None:
+    def delete_session(self, session: Session) -> None:
         self._write("DELETE FROM sessions WHERE sid = ?", (session.sid,))
 
-    async def add(self, event: Event, then: Callable[[], None]) -> None:
-        values = (event.number, event.namespace, *map(_text, event[3:]))
+    async def add_event(self, event: Event, then: Callable[[], None]) -> None:
+        texts = map(_text, (event.rooms, event.skipped, event.packets))
+        values = (event.number, event.namespace, *texts)
         await self._write("INSERT INTO events VALUES (?, ?, ?, ?, ?)", values, then)
 
-    def trim(self, number: int) -> None:
+    def delete_events(self, number: int) -> None:
         self._write("DELETE FROM events WHERE number <= ?", (number,))
 
-    async def settled(self, then: Callable[[], None] = nothing) -> None:
+    async def flush(self, then: Callable[[], None] = _nothing) -> None:
         await self._write("", (), then)
 
     def _write(
-        self, sql: str, values: tuple[Any, ...], then: Callable[[], None] = nothing
+        self, sql: str, values: tuple[Any, ...], then: Callable[[], None] = _nothing
     ) -> asyncio.Future[None]:
         done = asyncio.get_running_loop().create_future()
         self._batches.put(_Write(sql, values, then, done))
@@ -136,15 +141,15 @@ class SessionStore(Nowhere):
 
     async def _write_batch(self, batch: list[_Write]) -> None:
         try:
-            if writes := [one for one in batch if one.sql]:
-                await self._writer.run(partial(_store, writes))
+            if writes := [write for write in batch if write.sql]:
+                await self._writer.run(partial(_execute, writes))
         except sqlite3.Error as error:
             report = {"message": f"sessions are not kept in {self.path}", "exception": error}
             asyncio.get_running_loop().call_exception_handler(report)
-        for one in batch:
-            one.then()
-            if not one.done.done():
-                one.done.set_result(None)
+        for write in batch:
+            write.then()
+            if not write.done.done():
+                write.done.set_result(None)
 
 
 def _prepare(db: sqlite3.Connection) -> None:
@@ -152,26 +157,24 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.executescript(SCHEMA)
 
 
-def _kept(db: sqlite3.Connection) -> Kept:
+def _execute(writes: list[_Write], db: sqlite3.Connection) -> None:
+    with transaction(db):
+        for write in writes:
+            db.execute(write.sql, write.values)
+
+
+def _read(db: sqlite3.Connection) -> Stored:
     sessions = [_session(*row) for row in db.execute("SELECT * FROM sessions ORDER BY rowid")]
     events = [_event(*row) for row in db.execute("SELECT * FROM events ORDER BY number")]
     numbers = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
     return sessions, events, next((number for (number,) in numbers), 0)
 
 
-def _store(writes: list[_Write], db: sqlite3.Connection) -> None:
-    with transaction(db):
-        for one in writes:
-            db.execute(one.sql, one.values)
-
-
 def _session(
     sid: str, pid: str, namespace: str, cursor: int, number: int, rooms: str, saved: str
 ) -> Session:
     start, data = Position(cursor, number), _value(saved)
-    session = Session(sid, namespace, start=start, sent=start, pid=pid, data=data, saved=data)
-    session.rooms = dict(_value(rooms))
-    return session
+    return Session(sid, namespace, start, start, pid, dict(_value(rooms)), data, data)
 
 
 def _event(number: int, namespace: str, rooms: str, skipped: str, packets: str) -> Event:

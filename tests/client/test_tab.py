@@ -587,10 +587,10 @@ async def test_tab_that_says_goodbye_or_reloads_does_not_recover(recovering):
 async def test_goodbye_ends_the_session_on_the_server(recovering, transports):
     """The server is told before the line is cut."""
     tab = await ChatClient(recovering.url, transports=transports, recover=True).open()
-    assert recovering.sio.manager.sessions
+    assert recovering.sio.manager.registry.sessions
     await tab.disconnect()
     async with asyncio.timeout(5):
-        while recovering.sio.manager.sessions:
+        while recovering.sio.manager.registry.sessions:
             await turns()
     await tab.disconnect()  # once more is nothing
     await tab.close()
@@ -601,7 +601,7 @@ async def test_tab_that_does_not_ask_is_never_recovered(recovering):
     tab = await ChatClient(recovering.url).open()
     await tab.drop()
     await tab.reconnect()
-    assert not tab.recovered and not recovering.sio.manager.sessions
+    assert not tab.recovered and not recovering.sio.manager.registry.sessions
     await tab.close()
 
 

@@ -1,26 +1,13 @@
-"""What recovery keeps: positions, events, and which event is for whom."""
+"""Sessions and positions: what is secret, and what is read."""
 
 import pytest
 
-from chatlab.recovery.sessions import OVERHEAD, Event, Events, Position, Session, with_offset
-
-
-def event(number, time=0.0, rooms=(None,), skipped=(), text='2["tick"]'):
-    return Event(number, time, "/", rooms, skipped, [text])
-
-
-def kept(*numbers):
-    """Events with these numbers, each at the time of its number, and all of them delivered."""
-    events = Events(0)
-    for number in numbers:
-        events.append(event(number, time=number))
-        events.delivered = number
-    return events
+from chatlab.recovery.sessions import Position, Session, with_offset
 
 
 @pytest.mark.parametrize("position", [Position(0, 0), Position(7, 12), Position(10**17, 10**17)])
 def test_position_is_read_as_it_was_written(position):
-    """As the last argument of an event."""
+    """The offset is the last argument of an event."""
     packet = with_offset('2["tick",{"a":[1]}]', position)
     assert packet == f'2["tick",{{"a":[1]}},"{position.cursor}.{position.number}"]'
     assert Position.of(f"{position.cursor}.{position.number}") == position
@@ -28,47 +15,12 @@ def test_position_is_read_as_it_was_written(position):
 
 @pytest.mark.parametrize("offset", [None, 7, "", "1", "1.", "1.2.3", "-1.2", "x", "9" * 19 + ".1"])
 def test_what_is_no_position_is_none(offset):
-    """Nobody here has written it."""
+    """No server has written such an offset."""
     assert Position.of(offset) is None
 
 
-def test_events_after_a_number_are_those_that_were_sent():
-    """However far apart the numbers are; one that is being stored comes later, by itself."""
-    events = kept(3, 4, 1000)
-    events.append(event(1001))
-    assert [one.number for one in events.after(0)] == [3, 4, 1000]
-    assert [one.number for one in events.after(3)] == [4, 1000]
-    assert events.after(1000) == []
-
-
-def test_old_events_are_forgotten_and_large_ones_sooner():
-    """What they took is counted, and up to where they are gone."""
-    events = kept(1, 2, 3, 4)
-    assert events.size == 4 * (OVERHEAD + len('2["tick"]'))
-    assert events.trim(2, events.size) and events.forgotten == 2
-    assert events.trim(0, events.size - 1) and events.forgotten == 3
-    assert not events.trim(0, events.size)
-    assert [one.number for one in events.kept] == [4]
-
-
-def test_events_of_an_earlier_server_go_on():
-    """Its numbers are not given again, and what it had let go of is gone here too."""
-    events = Events(5)
-    events.take([event(8), event(9)], 9, now=3.0)
-    assert (events.last, events.delivered, events.forgotten) == (9, 9, 7)
-    assert [one.time for one in events.kept] == [3.0, 3.0]
-    events = Events(50)
-    events.take([], 9, now=3.0)
-    assert (events.last, events.forgotten) == (50, 9)
-
-
-def test_event_is_for_those_who_were_in_its_rooms():
-    """Since before it was emitted, in the same namespace, and if they were not skipped."""
-    session = Session("sid", "/", Position(0, 0), Position(0, 0), rooms={None: 0, "a": 5})
-    assert event(1).is_for(session)
-    assert event(6, rooms=("a",)).is_for(session)
-    assert event(6, rooms=("b", "a")).is_for(session)
-    assert not event(5, rooms=("a",)).is_for(session)
-    assert not event(6, rooms=("b",)).is_for(session)
-    assert not event(6, skipped=("sid",)).is_for(session)
-    assert not event(6)._replace(namespace="/other").is_for(session)
+async def test_pid_is_secret_and_long():
+    """It has 128 bits at least, and the repr of a session does not show it."""
+    session = Session("sid", "/", Position(0, 0), Position(0, 0))
+    assert len(session.pid) * 6 >= 128
+    assert session.pid not in repr(session)

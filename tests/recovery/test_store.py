@@ -1,4 +1,4 @@
-"""Sessions in a table: who comes back after a restart finds everything."""
+"""Sessions in a table: a client that comes back after a restart gets everything."""
 
 import asyncio
 import contextlib
@@ -11,8 +11,9 @@ from support import asked, here, serving, turns, wired
 
 from chatlab.client.tab import ChatClient
 from chatlab.lab.lab import Lab
+from chatlab.recovery.events import Event
 from chatlab.recovery.recovery import Recovery, recovered
-from chatlab.recovery.sessions import Event, Position, Session
+from chatlab.recovery.sessions import Position, Session
 from chatlab.recovery.store import SessionStore
 from chatlab.server.app import chat
 
@@ -81,7 +82,7 @@ async def test_session_outlives_the_server(db):
 
 
 async def test_restart_without_a_store_is_a_new_session(db):
-    """The control: the memory of the server was all there was."""
+    """The control: the sessions were in the server's memory alone."""
     async with life(db, store=False) as served, here(served) as (_, first):
         pass
     async with life(db, store=False) as served, here(served, first) as (_, second):
@@ -112,7 +113,7 @@ async def test_client_that_got_nothing_comes_back_after_a_restart(db):
 
 @pytest.mark.parametrize("how", ["goodbye", "forget", "window"])
 async def test_session_that_has_ended_does_not_come_back(db, how):
-    """It is not in the table any more either, nor is an event for it."""
+    """Neither it nor an event for it is in the tables."""
     now = [0.0]
     recovery = Recovery(clock=lambda: now[0], store=SessionStore(db))
     async with serving(db, lambda sio, log: None, recovery=lambda: recovery) as served:
@@ -123,17 +124,17 @@ async def test_session_that_has_ended_does_not_come_back(db, how):
                 await wire.ws.send_str("41")
             if how == "forget":
                 await recovery.forget(first["sid"])
-        while first["sid"] in recovery.manager.here:
+        while first["sid"] in recovery.registry.connected:
             await turns()
         now[0] += 1000 * (how == "window")
-        recovery.manager.purge()
+        recovery.registry.purge()
     assert rows(db, "sessions") == rows(db, "events") == []
     async with life(db) as served, here(served, first) as (_, second):
         assert second["sid"] != first["sid"]
 
 
 async def test_refused_connection_leaves_nothing(db):
-    """What a handler did before it refused is undone."""
+    """What the handler stored before it refused is deleted."""
 
     def refusing(sio, log):
         @sio.event
@@ -148,11 +149,11 @@ async def test_refused_connection_leaves_nothing(db):
 
 
 async def test_what_changes_while_the_client_is_away_is_stored(db):
-    """It was put out of a room, and stays out of it after a restart."""
+    """The server removes it from a room, and it is not in that room after a restart."""
     async with life(db) as served:
         async with here(served) as (_, first):
             await served.sio.enter_room(first["sid"], "kitchen")
-        while first["sid"] in served.sio.manager.here:
+        while first["sid"] in served.sio.manager.registry.connected:
             await turns()
         await served.sio.leave_room(first["sid"], "kitchen")
     async with life(db) as served, here(served, first) as (_, second):
@@ -162,7 +163,7 @@ async def test_what_changes_while_the_client_is_away_is_stored(db):
 
 @pytest.mark.parametrize("said", [{"when": object()}, {"where": {1, 2}}, {"pair": (1, 2)}, {1: 2}])
 async def test_what_json_cannot_say_is_refused(db, said):
-    """Where it is said, and nothing of it is kept."""
+    """The call raises TypeError, and nothing is stored."""
     async with life(db) as served, here(served) as (_, first):
         with pytest.raises(TypeError):
             await served.sio.save_session(first["sid"], said)
@@ -173,7 +174,7 @@ async def test_what_json_cannot_say_is_refused(db, said):
 
 
 async def test_events_are_sent_in_the_order_in_which_they_were_emitted(db):
-    """Many at once, one of which is given up by who emits it; then one that wants an answer."""
+    """Many at once, one of which is cancelled; then one with a callback."""
     async with life(db) as served, here(served) as (wire, first):
         emits = [asyncio.create_task(served.sio.emit("tick", n)) for n in range(20)]
         await asyncio.sleep(0)
@@ -185,10 +186,10 @@ async def test_events_are_sent_in_the_order_in_which_they_were_emitted(db):
 
 
 async def test_event_is_on_the_disk_before_it_is_sent(db):
-    """Else a client could have it that the next server does not know."""
+    """Otherwise a client could have an event that the next server does not know."""
     async with life(db) as served, here(served):
         seen = []
-        served.sio.manager.send = lambda *event: seen.append(len(rows(db, "events")))
+        served.sio.manager.connections.send = lambda *event: seen.append(len(rows(db, "events")))
         await served.sio.emit("tick", 0)
         assert seen == [1]
 
@@ -198,9 +199,9 @@ async def test_client_that_connects_while_an_event_is_stored_gets_it_once(db):
     async with life(db) as served:
         async with here(served) as (_, first):
             pass
-        while first["sid"] in served.sio.manager.here:
+        while first["sid"] in served.sio.manager.registry.connected:
             await turns()
-        store = served.sio.manager.store
+        store = served.sio.manager.registry.store
         write, waiting = store._batches._write, asyncio.Event()
 
         async def held(batch):
@@ -218,16 +219,16 @@ async def test_client_that_connects_while_an_event_is_stored_gets_it_once(db):
 
 
 async def test_store_that_fails_is_reported_and_the_server_goes_on(db, monkeypatch):
-    """Sessions and events are in memory too: only the next server will miss them."""
+    """Sessions and events are in memory too: only the next server has lost them."""
     reports = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, report: reports.append(report))
     async with life(db) as served:
-        store = served.sio.manager.store
+        store = served.sio.manager.registry.store
         await asked(store, "PRAGMA query_only = 1")
         async with here(served) as (wire, first):
             await served.sio.emit("tick", 0)
             _, offset = await value(wire)
-        while first["sid"] in served.sio.manager.here:
+        while first["sid"] in served.sio.manager.registry.connected:
             await turns()
         async with here(served, first | {"offset": offset}) as (_, second):
             assert second == first
@@ -237,21 +238,21 @@ async def test_store_that_fails_is_reported_and_the_server_goes_on(db, monkeypat
 
 
 async def test_file_that_is_no_database_is_one_sentence(tmp_path):
-    """As for the message log."""
+    """Like the message log's: one sentence that names the file."""
     (tmp_path / "x").write_text("this is no database, but it is long enough to look at" * 10)
     with pytest.raises(sqlite3.DatabaseError, match=r"cannot keep sessions in .*not a database"):
         await SessionStore(tmp_path / "x").open()
 
 
 async def test_what_is_stored_comes_back_as_it_was(db):
-    """Every field that outlives a server."""
+    """Every field that survives a restart."""
     store = SessionStore(db)
     await store.open()
     session = Session("sid", "/", Position(3, 7), Position(9, 9), rooms={None: 7, "a": 8})
     session.saved = {"name": "Ada"}
     event = Event(8, 1.0, "/", (None, "a"), ["b"], ['2["tick",0]', b"\x00\xff"])
-    await store.put(session)
-    await store.add(event, lambda: None)
+    await store.put_session(session)
+    await store.add_event(event, lambda: None)
     await store.close()
     sessions, events, last = await store.open()
     await store.close()
@@ -264,7 +265,7 @@ async def test_what_is_stored_comes_back_as_it_was(db):
 
 @pytest.mark.parametrize("store", [True, False])
 async def test_killed_chat_loses_nothing_and_recovers_with_a_store(store):
-    """A real `kill -9`: recovered with the table, not without it, and every message either way."""
+    """A real `kill -9`: tabs get every message, and recover only if there is a store."""
     async with Lab(chat, process=True, recovery=True, store=store) as lab:
         ann, bob = await lab.join("ann", "bob", tab=Tab)
         await ann.send("before")
@@ -282,7 +283,7 @@ async def test_killed_chat_loses_nothing_and_recovers_with_a_store(store):
 
 
 async def test_log_that_was_set_back_recovers_nobody_who_is_ahead(db, tab):
-    """The sessions are in an older state too, and may know the pid: the cursor tells."""
+    """An older copy of the sessions may have its pid too: the cursor shows that it is ahead."""
     async with life(db, handlers=chat) as served:
         await served.log.append("one")
         ann = await tab(served)

@@ -412,7 +412,7 @@ async def test_recovery_within_the_newest_reads_no_database(tmp_path, missed):
         async with wired(server.url) as wire:
             first = json.loads((await wire.connect({"pid": "", "serverOffset": 0}))[2:])
             _, _, _, position = json.loads((await wire.packet())[2:])
-        while first["sid"] in server.sio.manager.here:
+        while first["sid"] in server.sio.manager.registry.connected:
             await turns()
         await asyncio.gather(*(server.log.append(str(n)) for n in range(2, missed + 2)))
         before = counted.count
@@ -432,7 +432,7 @@ async def test_recovered_tab_that_got_nothing_goes_on_where_it_came_in(tmp_path)
             await server.log.append(text)
         async with wired(server.url) as wire:
             first = json.loads((await wire.connect({"pid": "", "serverOffset": 2}))[2:])
-        while first["sid"] in server.sio.manager.here:
+        while first["sid"] in server.sio.manager.registry.connected:
             await turns()
         await server.log.append("c")
         async with wired(server.url) as wire:

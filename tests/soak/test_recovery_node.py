@@ -137,7 +137,7 @@ async def test_page_that_leaves_does_not_recover(tmp_path, transports):
         await served.sio.emit("tick", 2)
         await page.has(2)
         assert page.got == [0, 2]
-        assert set(served.sio.manager.here) == {second["sid"]}
+        assert set(served.sio.manager.registry.connected) == {second["sid"]}
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS.values(), ids=TRANSPORTS)

@@ -1,0 +1,79 @@
+"""The Engine.IO connections of a server: sends events to them, and closes them.
+
+All that recovery needs of Engine.IO's sockets is here. It knows nothing of python-socketio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+
+from engineio import AsyncServer
+from engineio.async_socket import AsyncSocket
+from engineio.packet import Packet as EnginePacket
+
+from chatlab.recovery.events import Event, Rooms
+from chatlab.recovery.registry import Registry
+from chatlab.recovery.sessions import Session
+
+
+class Connections:
+    """The connections of `server`, whose `participants` are sid and eio_sid of a room's clients.
+
+    Nothing is awaited to send an event, so that no event can overtake another.
+    """
+
+    def __init__(
+        self,
+        server: AsyncServer,
+        registry: Registry,
+        participants: Callable[[str, Rooms], Iterable[tuple[str, str]]],
+    ) -> None:
+        self.server, self.registry, self.participants = server, registry, participants
+
+    def get(self, eio_sid: str) -> AsyncSocket | None:
+        """Return an Engine.IO connection; None if it is gone."""
+        return self.server.sockets.get(eio_sid)
+
+    async def hang_up(self, eio_sid: str) -> None:
+        """Close a connection, without waiting for a client that may be gone."""
+        if socket := self.get(eio_sid):
+            await socket.close(wait=False, reason=self.server.reason.TRANSPORT_CLOSE)
+            socket.queue.put_nowait(None)  # Engine.IO closes a WebSocket when it reads None
+
+    def replay(self, session: Session) -> bool:
+        """Send what a session missed; return False if its connection is gone."""
+        socket = self.get(session.eio_sid)
+        if socket is None or socket.closed or socket.closing:
+            return False
+        session.live = True
+        for event in self.registry.events.after(session.sent.number):
+            if event.is_for(session):
+                self.send(session, event.number, event.with_offset(session.sent.cursor))
+        return True
+
+    def deliver(self, event: Event) -> None:
+        """Send an event to the connected clients in its rooms, with or without a session."""
+        self.registry.events.delivered = event.number
+        plain, numbered = event.plain(), cache(event.with_offset)
+        connected = self.registry.connected
+        for sid, eio_sid in self.participants(event.namespace, event.rooms):
+            session = connected.get(sid)
+            if session is None:
+                if sid not in event.skipped:
+                    self.put(eio_sid, plain)
+            # A session that is not live gets the event from `replay`; another may have it already.
+            elif session.live and event.number > session.sent.number and event.is_for(session):
+                self.send(session, event.number, numbered(session.sent.cursor))
+
+    def send(self, session: Session, number: int, packets: list[EnginePacket]) -> None:
+        """Send an event to a session."""
+        session.sent = session.sent._replace(number=number)
+        self.put(session.eio_sid, packets)
+
+    def put(self, eio_sid: str, packets: list[EnginePacket]) -> None:
+        """Queue packets for a connection."""
+        socket = self.server.sockets.get(eio_sid)
+        if socket is not None and not socket.closed:
+            for packet in packets:
+                socket.queue.put_nowait(packet)
