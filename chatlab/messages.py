@@ -1,6 +1,6 @@
-"""The words that client and server share: the event, the message, and what makes one valid.
+"""What client and server share: the name of the event, the message, and the rules for valid input.
 
-Pure: nothing here knows a socket, a database or a clock.
+It must not know a socket, a database or a clock.
 """
 
 from __future__ import annotations
@@ -8,37 +8,34 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 CHAT_MESSAGE = "chat message"
-"""The one event of the chat, in both directions."""
+"""The event that carries a chat message, from a client to the server and back."""
 CATCHING_UP, CAUGHT_UP = "catching up", "caught up"
-"""What a client is told before and after the messages that it missed: `{"epoch", "after",
-"outcome"}`, and then `{"epoch", "offset", "outcome", "sent"}`. A client may ignore both."""
+"""Events that the server sends before and after the messages that a client missed. They carry
+`{"epoch", "after", "outcome"}` and `{"epoch", "offset", "outcome", "sent"}`; a client may ignore
+both."""
 WHERE = "where"
-"""What a class asks its clients: each acknowledges with the offset of the last message it has."""
+"""The event with which a class asks a client how far it is. The client acknowledges it with the
+offset of the last message that it has."""
 
 MAX_TEXT = 10_000
-"""The longest text, in characters. Escaped as JSON it stays under 120 kB, far below the transport's
-limit of 1 MB: over that limit the connection would close, and the message would be gone."""
-
+"""The longest text, in characters. Escaped as JSON it stays under 120 kB. The transport's limit is
+1 MB: a larger packet would close the connection, and the message would be lost."""
 MAX_CLIENT_OFFSET = 100
 """The longest client_offset, in characters. A UUID takes 36."""
-
 MAX_EPOCH = 100
 """The longest epoch, in characters."""
-
 MAX_OFFSET = 2**63 - 1
 """The largest row id that SQLite can hold."""
-
-
 NOT_STORED = "not stored"
-"""The name of the one error after which it makes sense to send the same message again."""
+"""The name of the only error after which a client should send the same message again."""
 
 
 class Place(NamedTuple):
-    """Where a log goes on for a client, and how that fits what the client has.
+    """The offset after which a client gets messages, and how this fits what the client has.
 
-    "continued": the messages after its own offset follow. "gap": some of those are gone, and the
-    ones after `after` follow. "reset": its offset means nothing here, for it counts in another log,
-    or in what a restored log has lost; it has to begin anew, and gets all that there is.
+    "continued": the client gets all messages after its own offset. "gap": the log has deleted some
+    of them; the client gets those after `after`. "reset": the offset belongs to another log, or to
+    messages that a restored log does not have; the client starts again with the whole log.
     """
 
     after: int
@@ -46,28 +43,28 @@ class Place(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One chat message, with the server's position for it (None where the server gave none)."""
+    """One chat message. Its offset is its position on the server; None if the server gave none."""
 
     offset: int | None
     text: str
 
 
 class Refused(ValueError):
-    """Input that is not accepted: a name for programs and a sentence for people."""
+    """Error for input that is not valid. Programs read its name, people its sentence."""
 
     def __init__(self, name: str, sentence: str) -> None:
         super().__init__(sentence)
         self.name = name
 
     def as_dict(self) -> dict[str, str]:
-        """Return the form in which a refusal travels: `{"error": name, "message": sentence}`."""
+        """Return what is sent to the client: `{"error": name, "message": sentence}`."""
         return {"error": self.name, "message": str(self)}
 
 
 def check_text(value: Any) -> str:
-    """Return the value if it is a text that comes back from storage as it went in.
+    """Return the value if it is a valid text, which JSON and SQLite give back unchanged.
 
-    Raises Refused otherwise ("bad text" or "text too long").
+    Raises Refused ("bad text" or "text too long") otherwise.
     """
     if not isinstance(value, str):
         raise Refused("bad text", f"a message is a text, not {_kind(value)}")
@@ -81,7 +78,7 @@ def check_text(value: Any) -> str:
 
 
 def check_client_offset(value: Any) -> str | None:
-    """Return the value if it can be a sender's own key for a message, or None for no key.
+    """Return the value if it is a valid key of a message, or None, which means no key.
 
     Raises Refused ("bad client_offset") otherwise.
     """
@@ -95,9 +92,9 @@ def check_client_offset(value: Any) -> str | None:
 
 
 def check_offset(value: Any) -> int:
-    """Return the value if it can be an offset: a whole number from 0 (nothing yet) up.
+    """Return the value if it is a valid offset: a whole number; 0 means "no message yet".
 
-    Raises Refused ("bad offset") otherwise. `True` is no offset, though Python counts it as 1.
+    Raises Refused ("bad offset") otherwise, also for `True`, which is an `int` in Python.
     """
     if type(value) is not int or not 0 <= value <= MAX_OFFSET:
         raise Refused("bad offset", "an offset is a whole number from 0 to 2**63 - 1")
@@ -105,18 +102,18 @@ def check_offset(value: Any) -> int:
 
 
 def offset_of(auth: Any) -> int:
-    """Return the offset that a client sends with its connection, `{"serverOffset": offset}`.
+    """Return the offset in the auth of a connecting client: `{"serverOffset": offset}`.
 
-    A client that sends no auth, or no serverOffset in it, has seen nothing yet: 0.
-    Raises Refused ("bad auth" or "bad offset") for anything else.
+    It is 0 if there is no auth, or no serverOffset in it: the client has no message yet.
+    Raises Refused ("bad auth" or "bad offset") if either is not valid.
     """
     return check_offset(_object(auth).get("serverOffset", 0))
 
 
 def epoch_of(auth: Any) -> str | None:
-    """Return the epoch that a client sends with its offset; None if it knows of none.
+    """Return the epoch in the auth of a connecting client; None if there is none.
 
-    Raises Refused ("bad auth" or "bad epoch") for anything that can be no epoch.
+    Raises Refused ("bad auth" or "bad epoch") if either is not valid.
     """
     epoch = _object(auth).get("epoch")
     if epoch is None or (isinstance(epoch, str) and len(epoch) <= MAX_EPOCH):
@@ -125,11 +122,9 @@ def epoch_of(auth: Any) -> str | None:
 
 
 def _object(auth: Any) -> dict[str, Any]:
-    if auth is None:
-        return {}
-    if not isinstance(auth, dict):
+    if auth is not None and not isinstance(auth, dict):
         raise Refused("bad auth", f"auth is an object, not {_kind(auth)}")
-    return auth
+    return auth or {}
 
 
 def _encodable(text: str) -> bool:
@@ -141,6 +136,6 @@ def _encodable(text: str) -> bool:
 
 
 def _kind(value: Any) -> str:
-    """Name the JSON type of a value that arrived, for a sentence."""
+    """Return the JSON type of a value, as error messages call it."""
     kinds = {bool: "a boolean", dict: "an object", list: "a list", bytes: "bytes"}
     return "nothing" if value is None else kinds.get(type(value), "a number")

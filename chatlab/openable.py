@@ -1,4 +1,4 @@
-"""Objects that are opened and closed, and can be awaited or entered."""
+"""A base class for objects that are opened and closed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any, Self
 
 
 class Openable:
-    """Await it to open it (`log = await MessageLog(path)`), or enter it to close it at the end too.
+    """An object that `await` opens (`log = await MessageLog(path)`).
 
-    A subclass has the coroutines `open`, which returns the object itself, and `close`.
+    `async with` opens it too, and closes it at the end. A subclass has the coroutines `open`, which
+    returns the object itself, and `close`.
     """
 
     async def open(self) -> Self:

@@ -38,7 +38,7 @@ MAY_IMPORT = {
 
 `openable` is for all of them, as the standard library is."""
 PURE = ("messages", "history.", "client.outbox", "course.game", "course.guess", "course.bars")
-PURE += ("classroom.roster", "lab.page_reports")
+PURE += ("classroom.door", "classroom.names", "classroom.roster", "lab.page_reports")
 """How the names of the modules begin that know no socket, no database and no clock."""
 IO = {"aiohttp", "aiosqlite", "asyncio", "socket", "socketio", "sqlite3", "subprocess", "threading"}
 LONGEST_MODULE, LONGEST_CLASS, DEEPEST = 300, 200, 4

@@ -1,10 +1,11 @@
-"""A class on one server: a join code, names, and a console for the instructor.
+"""A class on one server: a join code, students' names, and a console for the instructor.
 
-It puts a door in front of the finished server and changes nothing of how that delivers messages.
+It checks who connects, and leaves the delivery of messages to the finished server. It must not know
+the simulated client, the lab or the course.
 """
 
 from chatlab.classroom.classroom import Classroom
-from chatlab.classroom.roster import check_code
+from chatlab.classroom.door import check_code
 
 __all__ = [
     "Classroom",

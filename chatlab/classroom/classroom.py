@@ -1,8 +1,7 @@
-"""A class on one server: who has the join code comes in, and the instructor is the network.
+"""A class on one server: students join with a code, and the instructor drops or freezes the line.
 
-The chat is the finished server, and nothing of its delivery is different. In front of it stand a
-link that can be cut and frozen, and a door: a student says a join code and a name whenever it
-connects, and the name stands in front of whatever it writes.
+The chat is the finished server. In front of it is a link that the instructor can cut and freeze.
+The rules for students are in `handlers`; this module must not know them.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from chatlab.classroom.handlers import ADDRESS, CAUGHT_UP, Row, Seats
+from chatlab.classroom.door import check_code, new_code
+from chatlab.classroom.handlers import ADDRESS, CAUGHT_UP, ClassHandlers, StudentRow
 from chatlab.classroom.invitation import ANY_ADDRESS, Invitation, shown_host
-from chatlab.classroom.roster import check_code, new_code
 from chatlab.harness import BackgroundServer, Link, listening
 from chatlab.openable import Openable
 from chatlab.panel import Client, Panel, Picture
@@ -27,20 +26,20 @@ from chatlab.server import Handlers, chat, create_app
 COLUMNS = ["State", "Offset", "Behind"]
 DROP, FREEZE, THAW = "Drop everyone", "Freeze everyone", "Thaw everyone"
 BUTTONS = {DROP: "cut", FREEZE: "freeze", THAW: "thaw"}
-"""The buttons of the console, and what each does to the line."""
+"""The buttons of the console, and the method of the link that each calls."""
 MOST_FILES = 10_000
-"""Open files that are enough for a full class, all of which comes back at once."""
+"""Open files that are enough when all students of a full class reconnect at once."""
 
 
 class Classroom(Openable):
-    """A class: the chat, the line to it, and the instructor's console. Await it or enter it.
+    """A class: the chat, the link to it, and the instructor's console. Await it or enter it.
 
-    Students reach the chat at `port` of `host`, an address of this machine in their network;
-    "0.0.0.0" is all of them, and with 127.0.0.1 nobody but this machine comes in. Everything is in
-    the background, beside the cells of a notebook. `db` is the file of the message log, and `keep`
-    how many of the newest messages it keeps. `code` is the join code; without it a new one is made.
-    A second class of the same `name` takes the place of the first. `handlers` are those of the
-    server behind the door: the finished one, or another with the same three.
+    Students reach the chat at `port` of `host`, an address of this machine. "0.0.0.0" means all its
+    addresses; with "127.0.0.1" only this machine reaches the chat. All runs in the background,
+    beside the cells of a notebook. `db` is the file of the message log, and `keep` how many of the
+    newest messages it keeps. `code` is the join code; the default is a new one. A second class with
+    the same `name` replaces the first. `handlers` are the chat's: those of the finished server, or
+    others for the same three events.
     """
 
     def __init__(
@@ -56,38 +55,38 @@ class Classroom(Openable):
     ) -> None:
         self.host, self.port, self.db, self.keep = host, port, db, keep
         self.code = new_code() if code is None else check_code(code)
-        self.seats = Seats(self.code, handlers=handlers)
+        self.handlers = ClassHandlers(self.code, handlers=handlers)
         self.panel = Panel(self.look, self._buttons())
         self.server = BackgroundServer(self.build, name=name)
-        """The console's server, and with it all the rest."""
+        """Serves the console. The chat and the link run inside it: see `build`."""
 
     async def open(self) -> Self:
-        """Begin. Raises OSError if the address or the port cannot be had."""
+        """Start the class. Raises OSError if the address or the port cannot be used."""
         self.server.start()
         return self
 
     async def close(self) -> None:
-        """End the class. Raises what went wrong in the server, if anything did."""
+        """End the class. Raises the first error of the server, if there was one."""
         self.server.stop()
         self.server.check()
 
     @property
     def invitation(self) -> Invitation:
-        """What the class has to know to join."""
+        """The address and the code that students need to join."""
         return Invitation(f"http://{shown_host(self.host)}:{self.port}", self.code)
 
     @property
     def console(self) -> str:
-        """The address of the instructor's console, which is for this machine alone."""
+        """The address of the instructor's console. Only this machine reaches it."""
         return self.console_at(self.server.port)
 
     def console_at(self, port: int) -> str:
-        """Return the console's address, if it is served on this port."""
+        """Return the address of the console for the port on which it is served."""
         return f"http://localhost:{port}/{self.panel.path}"
 
     @property
     def note(self) -> str:
-        """What keeps the class from coming in, in a sentence; nothing if all is well."""
+        """A sentence that says why students cannot reach the class; "" if they can."""
         if shown_host(self.host) != "localhost":
             return ""
         if self.host in ANY_ADDRESS:
@@ -107,15 +106,15 @@ class Classroom(Openable):
     # What the instructor does
 
     def cut(self) -> None:
-        """Drop everyone's line. Everybody comes back, and gets what was missed."""
+        """Drop all connections. The clients reconnect and get the messages that they missed."""
         self.server.run(self._buttons()[DROP]())
 
     def freeze(self) -> None:
-        """Let nothing pass on anybody's line, until it is thawed."""
+        """Stop all traffic in both directions, without closing a connection, until `thaw`."""
         self.server.run(self._buttons()[FREEZE]())
 
     def thaw(self) -> None:
-        """Let everything pass again."""
+        """Let the traffic pass again."""
         self.server.run(self._buttons()[THAW]())
 
     def _buttons(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -126,21 +125,21 @@ class Classroom(Openable):
 
     def look(self) -> Picture:
         """Return what the console shows."""
-        rows = self.seats.rows()
+        rows = self.handlers.rows()
         facts = {
             "join code": self.code,
             "students": len(rows),
             "caught up": sum(row.state == CAUGHT_UP for row in rows),
-            "messages": self.seats.log.head,
+            "messages": self.handlers.log.head,
             "line": "frozen" if self.link.frozen else "open",
         }
         buttons = [DROP, THAW if self.link.frozen else FREEZE]
         return Picture("The class", facts, COLUMNS, list(map(_client, rows)), buttons, self.note)
 
-    # How it is put together
+    # The servers
 
     def build(self) -> web.Application:
-        """Make the console's application. While it is served, so are the chat and the line."""
+        """Return the console's application. While it is served, the chat and the link run too."""
         _allow_connections()
         console = self.panel.app()
         console.cleanup_ctx.append(self._open)
@@ -156,26 +155,26 @@ class Classroom(Openable):
 
     def _chat(self) -> web.Application:
         recovery = partial(Recovery, store=SessionStore(self.db))
-        app = create_app(self.seats, db=self.db, recovery=recovery, keep=self.keep)
+        app = create_app(self.handlers, db=self.db, recovery=recovery, keep=self.keep)
         app.middlewares.insert(0, self._note_address)
         return app
 
     @web.middleware
     async def _note_address(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        """Note whose request it is: the server sees the link in the place of everybody."""
-        peer = request.get_extra_info("peername")  # None if it is gone already
+        """Set ADDRESS to the client's address: the server itself sees only the link's."""
+        peer = request.get_extra_info("peername")  # None if the client has disconnected already
         ADDRESS.set(self.link.client_at(peer[1]) if peer else None)
         return await handler(request)
 
 
 def _allow_connections() -> None:
-    """Let this process have more files open: a student's connection takes three, or six.
+    """Raise the limit of open files of this process: one student needs three to six of them.
 
-    The usual limit, 1,024, is one of old programs; the system lets each raise it for itself.
+    The usual limit is 1,024, for the sake of old programs; each process may raise its own.
     """
     try:
         import resource
-    except ImportError:  # Windows: there is no such limit
+    except ImportError:  # Windows has no such limit
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
@@ -184,6 +183,6 @@ def _allow_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _client(row: Row) -> Client:
+def _client(row: StudentRow) -> Client:
     name, *values = row
     return Client(name, values, well=row.state == CAUGHT_UP)

@@ -1,7 +1,7 @@
-"""The handlers of a class: the finished server's, behind a door.
+"""The Socket.IO handlers of a class: they check a request, then call the finished server's.
 
-A student says a join code and a name whenever it connects, and its name stands in front of whatever
-it writes. What the finished server does with a message, and with a connection, is not changed.
+A student's page sends a join code, a name and a badge whenever it connects. The server puts the
+name in front of each message. This module must not know the console or the link.
 """
 
 from __future__ import annotations
@@ -16,35 +16,36 @@ from typing import Any, NamedTuple
 import socketio
 from socketio.exceptions import ConnectionRefusedError
 
-from chatlab.classroom.roster import Door, Roster, Student
+from chatlab.classroom.door import Door
+from chatlab.classroom.roster import Roster, Student
 from chatlab.log import KEY_USED, MessageLog
 from chatlab.messages import CHAT_MESSAGE, NOT_STORED, WHERE, Refused, check_offset, offset_of
 from chatlab.server import Handlers, chat, drop_key
 
 ASK_EVERY = 0.5
-"""Seconds after which a page is asked again how far it has come, while somebody looks."""
+"""Seconds between two questions to a page for its offset, while a console is open."""
 SILENT = 2.0
-"""Seconds without an answer after which that is worth saying."""
+"""Seconds without an answer after which the console says so."""
 ADDRESS: ContextVar[str | None] = ContextVar("address", default=None)
-"""The address of the client whose request is being handled, if it is known."""
+"""The network address of the client whose request is being handled; None if it is unknown."""
 AWAY, CATCHING_UP, CAUGHT_UP = "away", "catching up", "caught up"
 
 
-class Row(NamedTuple):
-    """How it stands with one student."""
+class StudentRow(NamedTuple):
+    """What the console shows of one student."""
 
     name: str
     state: str
     offset: int
-    """The last message that the page has, as far as it has said."""
+    """The last message that the page has, as far as the page has said."""
     behind: int
-    """How many messages it has not."""
+    """How many messages the page does not have."""
 
 
-class Seats:
-    """The handlers of a class, to be registered in the place of the finished server's.
+class ClassHandlers:
+    """The handlers of a class. Register them instead of the finished server's.
 
-    `clock` counts seconds. `handlers` are those of the server behind the door.
+    `clock` returns seconds. `handlers` register the handlers that these ones call.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class Seats:
     ) -> None:
         self._handlers = handlers
         self.door, self.roster, self.clock = Door(code, clock), Roster(clock), clock
-        self._looked = clock() - ASK_EVERY
+        self._asked_at = clock() - ASK_EVERY
 
     def __call__(self, sio: socketio.AsyncServer, log: MessageLog) -> None:
-        """Register the handlers: those of the finished server, behind the door."""
+        """Register the handlers, and keep those that they call."""
         self._handlers(sio, log)
         drop_key(sio)
         self.sio, self.log = sio, log
@@ -69,7 +70,7 @@ class Seats:
         sio.on(CHAT_MESSAGE, self._chat_message)
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> bool | None:
-        # Nothing is awaited before the answer is known, so nobody is ever half inside.
+        # Nothing is awaited until the student has joined, so no other handler sees half a join.
         try:
             student = self._admit(sid, ADDRESS.get(), auth)
         except Refused as refusal:
@@ -79,19 +80,19 @@ class Seats:
         except BaseException:
             self.roster.leave(sid)
             raise
-        if allowed is False:  # so a handler of python-socketio's refuses
+        if allowed is False:  # python-socketio's other way to refuse a connection
             self.roster.leave(sid)
             return False
         student.goal = self.log.head
-        with suppress(Refused):  # who is recovered need not say an offset
+        with suppress(Refused):  # a recovered client may send any offset: it is not used
             student.offset = offset_of(auth)
         return None
 
     def _admit(self, sid: str, address: str | None, auth: Any) -> Student:
-        """Let somebody in. Who is recovered has to know the code too: a pid is none."""
-        said = auth if isinstance(auth, dict) else {}
-        name, badge = said.get("name"), said.get("badge")
-        self.door.check(said.get("code"), address, known=self.roster.knows(name, badge))
+        """Check the code and let a student join. A client that is recovered needs the code too."""
+        fields = auth if isinstance(auth, dict) else {}
+        name, badge = fields.get("name"), fields.get("badge")
+        self.door.check(fields.get("code"), address, known=self.roster.knows(name, badge))
         return self.roster.join(name, badge, sid)
 
     async def _disconnect(self, sid: str, reason: str) -> None:
@@ -103,21 +104,21 @@ class Seats:
         text, *key = arguments or [None]
         try:
             if student is None:
-                raise Refused(NOT_STORED, "you are not in")  # it may be sent again
+                raise Refused(NOT_STORED, "you are not in")  # the client may send it again
             signed = student.signed(text)
-            student.spend(self.clock())
+            student.count_message(self.clock())
         except Refused as refusal:
             return refusal.as_dict()
         answer = await self._inner[CHAT_MESSAGE](sid, signed, *key)
         if isinstance(answer, dict) and answer["error"] == KEY_USED[0]:
-            return await self._stored(text, *key) or answer
+            return await self._stored_offset(text, *key) or answer
         return answer
 
-    async def _stored(self, text: str, client_offset: str) -> int | None:
-        """Return the offset of a message that is stored already, under another name.
+    async def _stored_offset(self, text: str, client_offset: str) -> int | None:
+        """Return the offset of the message that is stored with this key and text, under any name.
 
-        Whoever joins again with another name may send a letter once more of which only the answer
-        was lost. It is the same letter: its key and its text are.
+        A student whose message was stored, but who did not get the answer, may join again with
+        another name and send the message again. It must not be stored twice.
         """
         message = await self.log.find(client_offset)
         same = message is not None and message.text.partition(": ")[2] == text
@@ -125,16 +126,16 @@ class Seats:
 
     # What the instructor sees
 
-    def rows(self) -> list[Row]:
-        """Return a row for each student; ask them for what the next ones say, if it is time."""
-        if self.clock() >= self._looked + ASK_EVERY:
-            self._looked = self.clock()
+    def rows(self) -> list[StudentRow]:
+        """Return a row for each student. Ask the pages for their offsets if it is time."""
+        if self.clock() >= self._asked_at + ASK_EVERY:
+            self._asked_at = self.clock()
             self._ask()
         return [self._row(student) for student in self.roster]
 
-    def _row(self, student: Student) -> Row:
+    def _row(self, student: Student) -> StudentRow:
         silent = self._silence(student)
-        # What a page was asked after came later is no delay of its own.
+        # A page is not behind because of messages that came after it was asked.
         goal = student.goal if student.sids and not silent else self.log.head
         behind = max(0, goal - student.offset)
         if not student.sids:
@@ -143,18 +144,18 @@ class Seats:
             state = f"silent for {silent} s"
         else:
             state = CATCHING_UP if behind else CAUGHT_UP
-        return Row(student.name, state, student.offset, behind)
+        return StudentRow(student.name, state, student.offset, behind)
 
     def _silence(self, student: Student) -> int:
-        """Return for how many seconds a page has not answered, if that is worth saying."""
-        waited = 0 if student.asked is None else self.clock() - student.asked
+        """Return for how many seconds a page has not answered; 0 if this is less than SILENT."""
+        waited = 0 if student.asked_at is None else self.clock() - student.asked_at
         return int(waited) if waited >= SILENT else 0
 
     def _ask(self) -> None:
-        """Ask every page that has answered last time how far it has come."""
-        asked = [student for student in self.roster if student.sids and student.asked is None]
+        """Ask every page for its offset that has answered the last question."""
+        asked = [student for student in self.roster if student.sids and student.asked_at is None]
         for student in asked:
-            student.asked = self.clock()
+            student.asked_at = self.clock()
         if asked:
             self.sio.start_background_task(self._send_questions, asked)
 
@@ -162,12 +163,12 @@ class Seats:
         for student in asked:
             if student.sids:
                 sid = student.sids[-1]
-                heard = partial(self._heard, student, sid, self.log.head)
-                await self.sio.emit(WHERE, to=sid, callback=heard)
+                callback = partial(self._on_answer, student, sid, self.log.head)
+                await self.sio.emit(WHERE, to=sid, callback=callback)
 
-    def _heard(self, student: Student, sid: str, head: int, *answer: Any) -> None:
+    def _on_answer(self, student: Student, sid: str, head: int, *answer: Any) -> None:
         if student.sids[-1:] != [sid]:
-            return  # an older tab of this student's
-        student.asked, student.goal = None, head
+            return  # the student has opened a newer tab since
+        student.asked_at, student.goal = None, head
         with suppress(Refused):
             student.offset = check_offset(answer[0] if answer else None)

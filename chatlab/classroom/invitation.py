@@ -1,32 +1,27 @@
-"""How a class is invited: the address and the join code, as text and as a QR code.
+"""The invitation to a class: the address and the join code, as text and as a QR code.
 
-The code stands in the fragment of the address. A browser keeps that to itself: it is sent to no
-server, so it is in no log either. The QR code needs the package segno; the text does not.
+The QR code has the join code in the fragment of the address. A browser sends the fragment to no
+server, so it is in no server's log. The QR code needs the package segno; the text does not.
+This module must not know the class itself.
 """
 
 from __future__ import annotations
 
 import socket
-from base64 import b64encode
 from html import escape
-from io import BytesIO
+from io import StringIO
 from typing import Any
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
 """Hosts that mean every address of this machine."""
-ELSEWHERE = {"::": (socket.AF_INET6, "2001:db8::1")}
-"""An address that nobody has; they are reserved for examples."""
-QUIET = 4
-"""Modules of empty space around a QR code, as its standard (ISO/IEC 18004) wants it."""
-BLACK_ON_WHITE, PLAIN = "\033[38;5;16;48;5;231m", "\033[0m"
-"""Colours of a terminal, named outright: a QR code should be dark on light on every screen."""
-HALVES = " ▄▀█"
-"""Two modules in one character, the upper one counting twice."""
+WHITE_ON_BLACK, PLAIN = "\033[38;5;231;48;5;16m", "\033[0m"
+"""Colours for a terminal. segno draws the light parts of a QR code in the text colour, whatever it
+is; on a terminal with dark text, phones could not read that."""
 NO_QR = "For a QR code, install segno: pip install 'chatlab[class]'."
 
 
 class Invitation:
-    """What to show to a class. Show it in a cell, or print it."""
+    """The address and the join code. Show it in a cell, or print it."""
 
     def __init__(self, url: str, code: str) -> None:
         self.url, self.code = url, code
@@ -42,25 +37,19 @@ class Invitation:
     __repr__ = __str__
 
     def terminal(self) -> str:
-        """Draw the QR code for a terminal; say how to get one if there is none."""
+        """Return the QR code, drawn with characters. Without segno: how to install it."""
         if (qr := self._qr()) is None:
             return NO_QR
-        rows = [bytes(row) for row in qr.matrix_iter(border=QUIET)]
-        rows += [bytes(len(rows[0]))] * (len(rows) % 2)
-        lines = (
-            "".join(HALVES[2 * upper + lower] for upper, lower in zip(*pair, strict=True))
-            for pair in zip(rows[::2], rows[1::2], strict=True)
-        )
-        return "\n".join(f"{BLACK_ON_WHITE}{line}{PLAIN}" for line in lines)
+        qr.terminal(drawn := StringIO(), compact=True)
+        return "\n".join(f"{WHITE_ON_BLACK}{line}{PLAIN}" for line in drawn.getvalue().splitlines())
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        qr, picture = self._qr(), f"<p>{escape(NO_QR)}</p>"
-        if qr is not None:
-            drawn = BytesIO()
-            qr.save(drawn, kind="svg", scale=8, border=QUIET, light="#fff")
-            source = b64encode(drawn.getvalue()).decode()
-            words = f"QR code: the address {self.link}"
-            picture = f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{source}">'
+        if (qr := self._qr()) is None:
+            picture = f"<p>{escape(NO_QR)}</p>"
+        else:
+            words = escape(f"QR code: the address {self.link}")
+            source = qr.svg_data_uri(scale=8, light="#fff")
+            picture = f'<img alt="{words}" src="{source}">'
         text = (
             f"<p>Join at <strong>{escape(self.url)}</strong> "
             f"with the code <strong>{escape(self.code)}</strong></p>"
@@ -77,9 +66,9 @@ class Invitation:
 
 
 def shown_host(host: str) -> str:
-    """Return how this machine is called in an address, if it listens on `host`.
+    """Return the host for the address of a server that listens on `host`.
 
-    That is "localhost" if no other machine can reach it.
+    It is "localhost" if no other machine can reach the server.
     """
     found = network_address(host) if host in ANY_ADDRESS else host
     if found in (None, "127.0.0.1", "::1"):
@@ -88,14 +77,16 @@ def shown_host(host: str) -> str:
 
 
 def network_address(host: str = "") -> str | None:
-    """Return this machine's address in its network; None if it is in none.
+    """Return this machine's address in its network; None if it is in no network.
 
-    A UDP socket is connected, which sends nothing: the system only looks up the way.
+    To connect a UDP socket sends nothing: the system only chooses the route, and with it the
+    address. The other end is an address that is reserved for examples.
     """
-    family, elsewhere = ELSEWHERE.get(host, (socket.AF_INET, "192.0.2.1"))
+    ip6 = host == "::"
+    family, example = (socket.AF_INET6, "2001:db8::1") if ip6 else (socket.AF_INET, "192.0.2.1")
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect((elsewhere, 9))
+            probe.connect((example, 9))
         except OSError:
             return None
         return probe.getsockname()[0]

@@ -1,6 +1,7 @@
 """A class in real browsers: students join with the code, and the instructor is the network."""
 
 import re
+import time
 
 import pytest
 from conftest import PATIENCE, Process
@@ -30,7 +31,13 @@ class Class(Process):
         return self
 
     def says(self, pattern):
-        return re.search(pattern, self.said.read_text())[1]
+        """Wait for a line of the program: it writes its address first, and the rest after that."""
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not (found := re.search(pattern, self.said.read_text())):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the class does not say {pattern}: {self.said.read_text()}")
+            time.sleep(0.02)
+        return found[1]
 
 
 class Console:

@@ -13,7 +13,7 @@ from support import stored
 
 from chatlab.classroom import classroom
 from chatlab.classroom.classroom import DROP, FREEZE, THAW, Classroom
-from chatlab.classroom.roster import WRONG_CODES
+from chatlab.classroom.door import WRONG_CODES
 from chatlab.client.tab import ChatClient
 from chatlab.history.checker import check
 from chatlab.history.events import History
@@ -260,8 +260,13 @@ def test_process_may_open_as_many_files_as_a_class_needs(monkeypatch):
         monkeypatch.setattr(resource, "getrlimit", lambda which, before=before: before)
         classroom._allow_connections()
     assert limits == [(4096, 4096), (most, infinity)]
+
+
+async def test_system_without_limits_serves_a_class_too(db, monkeypatch):
+    """As on Windows, whose Python has no module `resource`."""
     monkeypatch.setitem(sys.modules, "resource", None)
-    classroom._allow_connections()  # Windows
+    async with Classroom(db=db, code=CODE) as room, joined(room, "Ann") as (ann,):
+        assert await ann.send("hello") == 1
 
 
 def live_only(sio, log):

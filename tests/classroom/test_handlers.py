@@ -8,8 +8,9 @@ import aiohttp
 import pytest
 from support import Forgetful, serving, stored, turns, wired
 
-from chatlab.classroom.handlers import ASK_EVERY, SILENT, Seats
-from chatlab.classroom.roster import MESSAGES, WRONG_CODES
+from chatlab.classroom.door import WRONG_CODES
+from chatlab.classroom.handlers import ASK_EVERY, SILENT, ClassHandlers
+from chatlab.classroom.roster import MESSAGES
 from chatlab.client.tab import ChatClient
 from chatlab.messages import CHAT_MESSAGE, MAX_TEXT, NOT_STORED, Refused
 from chatlab.recovery.recovery import Recovery
@@ -43,13 +44,13 @@ def db(tmp_path):
 
 
 @pytest.fixture
-def seats(clock):
-    return Seats(CODE, clock=clock)
+def handlers(clock):
+    return ClassHandlers(CODE, clock=clock)
 
 
 @pytest.fixture
-async def served(db, seats):
-    async with serving(db, seats, recovery=Recovery) as server:
+async def served(db, handlers):
+    async with serving(db, handlers, recovery=Recovery) as server:
         yield server
 
 
@@ -98,11 +99,11 @@ async def test_student_with_the_code_joins_and_writes(tab, transports, db):
         (said(badge="short"), "a badge is a text of 16 to 100 ASCII characters"),
     ],
 )
-async def test_page_without_what_it_takes_is_refused(tab, seats, auth, sentence, transports):
+async def test_page_without_what_it_takes_is_refused(tab, handlers, auth, sentence, transports):
     """It is told why, and nobody is in the class."""
     with pytest.raises(ConnectionRefusedError, match=sentence):
         await tab(auth=auth, transports=transports)
-    assert seats.rows() == []
+    assert handlers.rows() == []
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ async def test_page_without_what_it_takes_is_refused(tab, seats, auth, sentence,
         (said(serverOffset="abc"), "bad offset"),
     ],
 )
-async def test_refused_connection_gets_and_gives_nothing(tab, served, seats, auth, name, db):
+async def test_refused_connection_gets_and_gives_nothing(tab, served, handlers, auth, name, db):
     """Whatever it says in its place: no message reaches it, and none of its own is stored."""
     ann = await tab("Bo")
     await ann.send("for the class")
@@ -134,7 +135,7 @@ async def test_refused_connection_gets_and_gives_nothing(tab, served, seats, aut
         await ann.send("for the class again")
         await ann.sees(2)
         assert refused_as(await wire.connect(auth)) == name  # the next packet that it is sent
-    assert [row.name for row in seats.rows() if row.state != "away"] == ["Bo"]
+    assert [row.name for row in handlers.rows() if row.state != "away"] == ["Bo"]
     assert stored(db) == ["Bo: for the class", "Bo: for the class again"]
 
 
@@ -201,7 +202,7 @@ async def test_name_of_somebody_who_is_away_is_not_given_to_others(tab):
     assert await ann.send("here I am") == 1
 
 
-async def test_letter_that_is_sent_twice_is_stored_once(served):
+async def test_message_that_is_sent_twice_is_stored_once(served):
     """Under its own key, also when its sender has joined again with another name meanwhile."""
     async with wired(served.url) as ann, wired(served.url) as other:
         await ann.connect(said())
@@ -231,13 +232,13 @@ async def test_sender_who_is_too_quick_is_told_so_and_nothing_is_stored(served, 
 
 
 @pytest.mark.parametrize("outbox", [None, Forgetful])
-async def test_quick_writer_loses_nothing(tab, clock, db, seats, outbox):
-    """Every letter is sent again until it is stored, once and in order. One outbox is the control:
+async def test_quick_writer_loses_nothing(tab, clock, db, handlers, outbox):
+    """Every message is sent again until it is stored, once and in order. One outbox is the control:
     it forgets what it has sent, and loses what was refused."""
     ticks = itertools.count(0, 0.4)
-    seats.clock = lambda: next(ticks)
+    handlers.clock = lambda: next(ticks)
     ann = await tab(**({"outbox": outbox} if outbox else {}))
-    texts = [f"letter {number}" for number in range(3 * MESSAGES)]
+    texts = [f"message {number}" for number in range(3 * MESSAGES)]
     for text in texts:
         ann.post(text)
     await ann.until(lambda: not ann.pending and not ann.posting)
@@ -284,70 +285,70 @@ async def test_huge_packet_harms_its_sender_alone(tab, served, size):
     assert await ann.send("still here") == 1
 
 
-async def test_row_tells_how_far_a_page_has_come(tab, seats, clock):
+async def test_row_tells_how_far_a_page_has_come(tab, handlers, clock):
     """As far as the page itself has said, and not as far as the server has sent."""
     ann, bob = await tab(), await tab("Bob")
     await bob.send("one")
     await ann.sees(1)
     await bob.sees(1)
-    assert await looked(seats, clock) == [
+    assert await looked(handlers, clock) == [
         ("Ann", "caught up", 1, 0),
         ("Bob", "caught up", 1, 0),
     ]
     await ann.drop()
     await bob.send("two")
     await bob.sees(2)
-    assert await looked(seats, clock) == [("Ann", "away", 1, 1), ("Bob", "caught up", 2, 0)]
+    assert await looked(handlers, clock) == [("Ann", "away", 1, 1), ("Bob", "caught up", 2, 0)]
     await ann.reconnect()
     await ann.sees(2)
-    assert await looked(seats, clock) == [("Ann", "caught up", 2, 0), ("Bob", "caught up", 2, 0)]
+    assert await looked(handlers, clock) == [("Ann", "caught up", 2, 0), ("Bob", "caught up", 2, 0)]
 
 
-async def test_page_that_does_not_answer_is_silent(served, seats, clock):
+async def test_page_that_does_not_answer_is_silent(served, handlers, clock):
     """What it has not said, it does not have, although the server has sent it."""
     async with wired(served.url) as mute, wired(served.url) as ann:
         await ann.connect(said())
         await mute.connect(said("Mute"))
         await answer(ann, 1, "one")
         assert await mute.messages(1) == [(1, "Ann: one")]
-        await looked(seats, clock, mute=["Mute", "Ann"])
+        await looked(handlers, clock, mute=["Mute", "Ann"])
         question = await mute.packet()
         assert question.endswith('["where"]')
         clock.now += SILENT
-        assert seats.rows()[1] == ("Mute", "silent for 2 s", 0, 1)
+        assert handlers.rows()[1] == ("Mute", "silent for 2 s", 0, 1)
         clock.now += 60
-        assert seats.rows()[1] == ("Mute", "silent for 62 s", 0, 1)
+        assert handlers.rows()[1] == ("Mute", "silent for 62 s", 0, 1)
         await mute.ws.send_str(question.replace("42", "43", 1).replace('"where"', "1"))
-        await settled(seats, mute=["Ann"])
-        assert seats.rows()[1] == ("Mute", "caught up", 1, 0)
+        await settled(handlers, mute=["Ann"])
+        assert handlers.rows()[1] == ("Mute", "caught up", 1, 0)
 
 
 @pytest.mark.parametrize("answer", ["", '"abc"', "-1", "true", "[7]", "1e99", "null"])
-async def test_answer_that_is_no_offset_is_no_offset(served, seats, clock, answer):
+async def test_answer_that_is_no_offset_is_no_offset(served, handlers, clock, answer):
     """It is heard, so the page is not silent, and believed to be where it was."""
     async with wired(served.url) as odd:
         await odd.connect(said("Odd", serverOffset=0))
-        seats.rows()
+        handlers.rows()
         question = await odd.packet()
         await odd.ws.send_str(question.replace("42", "43", 1).replace('"where"', answer))
-        await settled(seats)
+        await settled(handlers)
         clock.now += 60
-        assert seats.rows() == [("Odd", "caught up", 0, 0)]
+        assert handlers.rows() == [("Odd", "caught up", 0, 0)]
 
 
-async def test_catching_up_is_seen(served, seats, clock):
+async def test_catching_up_is_seen(served, handlers, clock):
     """A page that answers, and has not everything that there was when it was asked."""
     async with wired(served.url) as slow:
         await slow.connect(said("Slow"))
         for number in range(3):
             await slow.emit(number, "text")
         clock.now += ASK_EVERY
-        seats.rows()
+        handlers.rows()
         while not (question := await slow.packet()).endswith('["where"]'):
             pass
         await slow.ws.send_str(question.replace("42", "43", 1).replace('"where"', "1"))
-        await settled(seats)
-        assert seats.rows() == [("Slow", "catching up", 1, 2)]
+        await settled(handlers)
+        assert handlers.rows() == [("Slow", "catching up", 1, 2)]
 
 
 async def answer(wire, *emitted):
@@ -356,18 +357,18 @@ async def answer(wire, *emitted):
     return answer
 
 
-async def looked(seats, clock, *, mute=()):
+async def looked(handlers, clock, *, mute=()):
     """Look twice: what pages are asked at the first look is seen at the second."""
     clock.now += ASK_EVERY
-    seats.rows()
-    await settled(seats, mute)
-    return seats.rows()
+    handlers.rows()
+    await settled(handlers, mute)
+    return handlers.rows()
 
 
-async def settled(seats, mute=()):
+async def settled(handlers, mute=()):
     """Wait until every page that was asked has answered, but for those that do not."""
     async with asyncio.timeout(10):
-        while any(one.asked is not None for one in seats.roster if one.name not in mute):
+        while any(one.asked_at is not None for one in handlers.roster if one.name not in mute):
             await turns(1)
 
 
@@ -387,9 +388,9 @@ async def test_handler_without_a_key_is_called_without_it(db, clock):
         async def chat_message(sid, text):
             return await log.append(text)
 
-    seats = Seats(CODE, clock=clock, handlers=plain)
-    async with serving(db, seats) as served, wired(served.url) as ann, wired(served.url) as eve:
+    handlers = ClassHandlers(CODE, clock=clock, handlers=plain)
+    async with serving(db, handlers) as served, wired(served.url) as ann, wired(served.url) as eve:
         await ann.connect(said("Ann"))
         assert await ann.emit(1, "hello", "a key of its own") == [1]
         assert (await eve.connect(said("Eve"))).startswith("44")
-        assert [student.name for student in seats.roster if student.sids] == ["Ann"]
+        assert [student.name for student in handlers.roster if student.sids] == ["Ann"]

@@ -1,0 +1,114 @@
+"""The join code of a class, and a limit on how often somebody may try to guess it.
+
+It must not know the students. It has no socket, and gets the time, in seconds, from its caller.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+from chatlab.messages import Refused
+
+ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+"""The characters of a join code, without those that look alike, such as 0 and O."""
+CODE_LENGTH = 6
+WRONG_CODES, WRONG_CODES_A_SECOND = 10, 0.1
+"""How many wrong codes one address may try at once, and how many a second in the long run."""
+MAX_ADDRESSES = 1000
+"""The number of addresses whose wrong codes are counted."""
+
+
+class Bucket:
+    """A token bucket: it allows `size` actions at once, and `rate` a second in the long run."""
+
+    def __init__(self, size: int, rate: float, now: float) -> None:
+        self._size, self._rate = size, rate
+        self._level, self._filled_at = float(size), now
+
+    def take(self, now: float) -> bool:
+        """Take one token. Return False if there is none."""
+        if self.wait(now):
+            return False
+        self._level -= 1
+        return True
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until there is a token: 0 if there is one."""
+        self._level = min(self._size, self._level + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        return max(0.0, (1 - self._level) / self._rate)
+
+
+class Door:
+    """Checks join codes, and counts the wrong ones of each address.
+
+    So nobody can try enough codes to find the right one, and a person who tries does not lock out
+    the students at other addresses.
+    """
+
+    def __init__(self, code: str, clock: Callable[[], float]) -> None:
+        self.code, self._clock = code, clock
+        self._buckets: dict[str, Bucket] = {}
+
+    def check(self, code: Any, address: str | None, *, known: bool = False) -> None:
+        """Return if the code is right. Raises Refused otherwise.
+
+        An address with too many wrong codes gets no answer to the next one, right or wrong. A
+        student who is `known`, because the badge fits the name, always gets an answer.
+        """
+        if code is None or code == "":
+            raise Refused("no code", "a join code is needed")
+        now, bucket = self._clock(), self._bucket(address)
+        if not known and (wait := bucket.wait(now)):
+            raise Refused(
+                "too many codes", f"too many wrong codes: try again in {ceil(wait)} seconds"
+            )
+        if not secrets.compare_digest(_normalized(code).encode(), self.code.encode()):
+            bucket.take(now)
+            raise Refused("wrong code", "this is not the join code of this class")
+
+    def _bucket(self, address: str | None) -> Bucket:
+        """Return the bucket of an address. Forget the address that was used longest ago."""
+        network = _network(address)
+        bucket = self._buckets.pop(network, None)
+        if bucket is None:
+            bucket = Bucket(WRONG_CODES, WRONG_CODES_A_SECOND, self._clock())
+        self._buckets[network] = bucket  # now the last one in the order of the dict
+        if len(self._buckets) > MAX_ADDRESSES:
+            del self._buckets[next(iter(self._buckets))]
+        return bucket
+
+
+def new_code() -> str:
+    """Return a new random join code."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(CODE_LENGTH))
+
+
+def check_code(text: str) -> str:
+    """Return a join code in capital letters. Raises ValueError if it is not valid."""
+    code = _normalized(text)
+    if len(code) != CODE_LENGTH or not set(code) <= set(ALPHABET):
+        raise ValueError(f"a join code has {CODE_LENGTH} characters of {ALPHABET}")
+    return code
+
+
+def _normalized(code: Any) -> str:
+    """Return a code without spaces, in capital letters; "" if it cannot be a code."""
+    if isinstance(code, str) and code.isascii() and len(code) <= 10 * CODE_LENGTH:
+        return "".join(code.split()).upper()
+    return ""
+
+
+def _network(address: str | None) -> str:
+    """Return the network that counts as one address: with IPv6, one machine has a whole /64."""
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    if parsed.version == 6 and parsed.ipv4_mapped is None:
+        return str(ipaddress.IPv6Address(int(parsed) >> 64 << 64))
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
