@@ -19,8 +19,9 @@ import pytest
 from aiohttp import web
 
 from chatlab.client.tab import ChatClient
-from chatlab.harness import background
-from chatlab.harness.background import BackgroundServer, listening
+from chatlab.harness import background, workers
+from chatlab.harness.background import BackgroundServer
+from chatlab.harness.serving import listening
 from chatlab.messages import Refused
 from chatlab.server.app import create_app
 
@@ -304,11 +305,11 @@ def test_thread_cannot_be_killed():
 
 def test_busy_process_is_killed_by_stop(monkeypatch):
     """A handler that never ends does not keep its process."""
-    monkeypatch.setattr(background, "PATIENCE", 1)
     server = BackgroundServer(hello, process=True).start()
     with socket.create_connection(("127.0.0.1", server.port)) as browser:
         browser.sendall(b"GET /block HTTP/1.0\r\n\r\n")
         assert get_nothing(server)
+        monkeypatch.setattr(workers, "PATIENCE", 1)  # the start of a process takes as long
         server.stop()
     assert server._worker.process.returncode == -signal.SIGKILL
 
@@ -388,7 +389,6 @@ def test_run_where_it_cannot_be_is_an_error_at_once(process):
 
 def test_run_that_is_given_up_is_cancelled(monkeypatch):
     """What takes too long does not go on behind the back of the notebook."""
-    monkeypatch.setattr(background, "PATIENCE", 0.05)
     cancelled = threading.Event()
 
     async def forever():
@@ -398,7 +398,8 @@ def test_run_that_is_given_up_is_cancelled(monkeypatch):
             cancelled.set()
 
     with BackgroundServer(hello) as server:
-        with pytest.raises(TimeoutError):
+        with monkeypatch.context() as patched, pytest.raises(TimeoutError):
+            patched.setattr(workers, "PATIENCE", 0.05)
             server.run(forever())
         assert cancelled.wait(PATIENCE)
 

@@ -9,7 +9,8 @@ import warnings
 import pytest
 
 import chatlab.harness.network
-from chatlab.harness.network import Link, bad_day
+from chatlab.harness.mishaps import bad_day
+from chatlab.harness.network import Link
 
 
 class Echo:
