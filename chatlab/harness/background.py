@@ -74,8 +74,8 @@ class BackgroundServer:
     def stop(self) -> None:
         """Stop serving and wait until everything is closed. Clients see their connection end.
 
-        Raises TimeoutError if a handler keeps the server's thread busy for longer than PATIENCE; a
-        process that is busy for so long is killed.
+        Raises TimeoutError if a handler keeps the server's thread busy for longer than
+        `workers.PATIENCE`; a process that is busy for so long is killed.
         """
         if _LIVE.get(self.name) is self:
             self._worker.stop()

@@ -82,7 +82,8 @@ class Wire:
         self.traffic = traffic
         self.legs = [client[1]]
         """The client's leg, then the server's; only the client's while the wire is not joined."""
-        self.client, _ = _address(client[1], "peername")
+        self.client = (client[1].get_extra_info("peername") or [None])[0]
+        """The client's address; None if the client is gone already."""
         self.port: int | None = None
         """The port from which the server is reached, once the wire is joined."""
         self.task = asyncio.create_task(self._run(*client, server_port))
@@ -115,7 +116,7 @@ class Wire:
             with suppress(OSError):  # no server listens: the client's connection breaks
                 up, down = await asyncio.open_connection("127.0.0.1", server_port)
                 self.legs.append(down)
-                _, self.port = _address(down, "sockname")
+                self.port = (down.get_extra_info("sockname") or [None, None])[1]
                 await asyncio.gather(
                     self._carry(reader, down, "up"), self._carry(up, writer, "down")
                 )
@@ -191,7 +192,7 @@ class Link(Traffic, Openable):
 
         The server sees the link's address instead of the client's. None: no such connection.
         """
-        newest_first = reversed(self._wires)
+        newest_first = reversed(self._wires)  # an old wire may have had the same port
         return next((wire.client for wire in newest_first if wire.port == port), None)
 
     def cut(self) -> None:
@@ -221,8 +222,3 @@ class Link(Traffic, Openable):
     @property
     def _waiting(self) -> list[Wire]:
         return [wire for wire in self._wires if not wire.joined]
-
-
-def _address(writer: asyncio.StreamWriter, end: str) -> tuple[Any, Any]:
-    """Return the host and port of an end of a connection; None for both if it is gone already."""
-    return (writer.get_extra_info(end) or (None, None))[:2]

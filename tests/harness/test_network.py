@@ -9,7 +9,6 @@ import warnings
 import pytest
 
 import chatlab.harness.network
-from chatlab.harness.mishaps import bad_day
 from chatlab.harness.network import Link
 
 
@@ -293,18 +292,6 @@ async def test_link_knows_whose_connection_the_server_sees():
             assert await reader.read() == b""
         await turns()
         assert (link.client_at(mine), link.client_at(theirs)) == (None, None)
-
-
-def test_bad_day_is_the_same_for_the_same_seed():
-    """And another one for another seed; kills are spread over it."""
-    day = bad_day(7, ["ann", "bob"], 100, kills=3)
-    assert (
-        day == bad_day(7, {"bob", "ann"}, 100, kills=3) != bad_day(8, ["ann", "bob"], 100, kills=3)
-    )
-    assert len(day) == 103
-    kills = [place for place, mishap in enumerate(day) if mishap.kind == "kill"]
-    assert [place // 25 for place in kills] == [1, 2, 3]
-    assert {mishap.who for mishap in day} == {"ann", "bob", "server"}
 
 
 async def test_bytes_that_a_frozen_link_holds_are_counted(echo):

@@ -2,8 +2,9 @@
 
 import asyncio
 
-from support import turns
+from support import serving, turns
 
+from chatlab.client.tab import ChatClient
 from chatlab.harness.probe import Gate, Hold, WatchedServer
 
 
@@ -74,3 +75,19 @@ async def test_server_rests_when_its_handlers_rest():
     assert not rest.done()
     end.set()
     await asyncio.gather(task, rest)
+
+
+async def test_handlers_of_events_are_background_tasks(tmp_path):
+    """That python-socketio runs them so is not documented, and the probe relies on it."""
+    handling = []
+
+    def handlers(sio, log):
+        @sio.on("*")
+        async def any_event(event, sid):
+            handling.append(asyncio.current_task() in sio.handling)
+
+    async with serving(tmp_path / "chat.db", handlers, server=WatchedServer) as server:
+        tab = await ChatClient(server.url).open()
+        await tab.call("hello")
+        await tab.close()
+    assert handling == [True]
