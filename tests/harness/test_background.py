@@ -78,7 +78,7 @@ def test_second_server_of_a_name_takes_the_place_of_the_first(process):
     second = BackgroundServer(partial(hello, "second"), process=process, port=first.port).start()
     assert (first.running, second.running, other.running) == (False, True, True)
     assert (get(second), get(other)) == ("second", "other")
-    first.stop()  # it has no place any more, and stops nobody else
+    first.stop()  # it was replaced, and stops no other server
     assert second.running
     second.stop()
     other.stop()
@@ -130,14 +130,14 @@ def test_error_in_a_task_appears_at_the_next_check(process):
         server.check()
 
 
-def test_report_hears_of_errors_instead(process):
-    """Who gives a `report` gets each error, and `errors` stays empty."""
-    heard = []
-    server = BackgroundServer(partial(hello, "key"), process=process, report=heard.append)
+def test_report_gets_the_errors_instead(process):
+    """With a `report` each error goes there, and `errors` stays empty."""
+    reported = []
+    server = BackgroundServer(partial(hello, "key"), process=process, report=reported.append)
     with server:
         get(server, "/fail")
-        eventually(lambda: heard)
-        assert type(heard[0]) is KeyError
+        eventually(lambda: reported)
+        assert type(reported[0]) is KeyError
         server.check()
 
 

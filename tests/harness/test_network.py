@@ -16,7 +16,7 @@ class Echo:
     """A server that sends back what it gets, and remembers how its connections ended."""
 
     async def __aenter__(self):
-        self.ended, self.heard = asyncio.Queue(), 0
+        self.ended, self.received = asyncio.Queue(), 0
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         self.port = self.server.sockets[0].getsockname()[1]
         return self
@@ -28,7 +28,7 @@ class Echo:
     async def serve(self, reader, writer):
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                self.heard += len(data)
+                self.received += len(data)
                 writer.write(data)
                 await writer.drain()
         self.ended.put_nowait("ended")
@@ -72,7 +72,7 @@ async def test_end_of_one_side_reaches_the_other(echo):
 
 
 async def test_break_of_one_side_reaches_the_other():
-    """A server that is gone without a goodbye leaves no client waiting, once the news can pass."""
+    """When the server breaks its connection, so does the client's, once the link has thawed."""
     begun, gone = asyncio.Event(), asyncio.Event()
 
     async def serve(reader, writer):
@@ -125,7 +125,7 @@ async def test_frozen_link_passes_nothing_until_it_thaws(echo):
         await echo.ended.get()
 
 
-async def test_stranded_server_is_not_told(echo):
+async def test_stranded_server_does_not_notice(echo):
     """The client's side is broken; the server's side is open until the link is closed."""
     async with Link(echo.port) as link, client(link.port) as (reader, writer):
         writer.write(b"x")
@@ -144,17 +144,17 @@ async def test_stranded_server_is_not_told(echo):
 
 
 async def test_link_that_is_frozen_one_way_lets_the_other_pass(echo):
-    """Up: the server hears nothing. Down: it hears, and its answer is held back."""
+    """Up: the server gets nothing. Down: it gets the bytes, and its answer is held back."""
     async with Link(echo.port) as link, client(link.port) as (reader, writer):
         for direction, heard in (("up", 1), ("down", 2)):
             link.freeze(direction)
             writer.write(b"x")
             await link.holds()
             await turns()
-            assert echo.heard == heard - 1 + (direction == "down")
+            assert echo.received == heard - 1 + (direction == "down")
             link.thaw()
             assert await reader.readexactly(1) == b"x"
-            assert echo.heard == heard
+            assert echo.received == heard
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
@@ -166,7 +166,7 @@ async def test_link_that_is_frozen_one_way_takes_no_connection(echo, direction):
             writer.write(b"x")
             await link.holds()
             await turns()
-            assert echo.heard == 0
+            assert echo.received == 0
             link.thaw()
             assert await reader.readexactly(1) == b"x"
             await link.lose()  # nothing is frozen: it does not wait
@@ -175,7 +175,7 @@ async def test_link_that_is_frozen_one_way_takes_no_connection(echo, direction):
 
 
 async def test_what_a_frozen_link_holds_can_be_lost(echo):
-    """The server never hears of it, and the next connection is as good as new."""
+    """The server never gets it, and the next connection works."""
     async with Link(echo.port) as link, client(link.port) as (reader, writer):
         writer.write(b"x")
         await reader.readexactly(1)
@@ -186,7 +186,7 @@ async def test_what_a_frozen_link_holds_can_be_lost(echo):
         async with client(link.port) as (again, other):
             other.write(b"y")
             assert await again.readexactly(1) == b"y"
-        assert echo.heard == 2
+        assert echo.received == 2
 
 
 async def test_slow_link_takes_the_time_it_should(echo, monkeypatch):
@@ -328,7 +328,7 @@ async def test_cut_reaches_a_new_connection_that_waits(echo):
         async with client(link.port) as (reader, writer):
             writer.write(b"hi")
             assert await reader.readexactly(2) == b"hi"
-        assert echo.heard == len("hi")
+        assert echo.received == len("hi")
 
 
 async def test_frozen_link_holds_only_so_many_new_connections(echo, monkeypatch):

@@ -9,7 +9,7 @@ from chatlab.harness.probe import Gate, Hold, WatchedServer
 
 
 async def test_gate_holds_the_next_one_only():
-    """Who comes before is not held, and neither is who comes behind."""
+    """The handlers that pass before it and after it are not held."""
     gate = Gate()
     await gate.passed()
     hold = gate.hold_next()
@@ -22,7 +22,7 @@ async def test_gate_holds_the_next_one_only():
 
 
 async def test_gate_that_is_opened_holds_nobody():
-    """It was not reached in time."""
+    """No handler had passed before it was opened."""
     gate = Gate()
     gate.hold_next()
     gate.open()
@@ -40,7 +40,7 @@ async def test_hold_can_be_ended_from_another_thread():
 
 
 async def test_hold_that_is_ended_before_it_is_reached_holds_nobody():
-    """As when a lab is closed before the server comes by."""
+    """As when a lab is closed before a handler passes."""
     hold = Hold()
     hold.release()
     await hold.here()

@@ -37,14 +37,14 @@ def test_only_a_process_has_a_pid_of_its_own():
 
 
 def test_application_that_cannot_travel_is_an_error_in_the_cell():
-    """What holds a lock cannot go to another process, and no process is begun."""
+    """An application with a lock cannot be pickled, and no process is started."""
     lock = threading.Lock()
     with pytest.raises(TypeError, match="pickle"):
         BackgroundServer(lambda: lock, process=True).start()
 
 
 def test_process_that_ends_before_it_serves_is_an_error_in_the_cell():
-    """It says nothing, and the cell does not wait for it."""
+    """The process sends nothing, and the cell does not wait for it."""
     with pytest.raises(RuntimeError, match="ended before"):
         BackgroundServer(lambda: os._exit(1), process=True).start()
 
@@ -65,8 +65,8 @@ def test_error_that_cannot_travel_arrives_as_its_text():
         assert "Homemade: no" in str(server.errors[0])
 
 
-def test_refusal_in_a_process_is_told():
-    """The package's own exception is one of those that need care."""
+def test_refusal_in_a_process_is_raised_in_the_cell():
+    """The package's own exception passes between the processes too."""
 
     def refuse():
         raise Refused("bad", "because")
@@ -184,7 +184,7 @@ time.sleep(1000)
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
 def test_process_does_not_outlive_its_parent():
-    """The parent is killed with -9, and its server ends too: nobody holds their output open."""
+    """The parent is killed with -9, and its server ends too: no process keeps their output open."""
     with subprocess.Popen(
         [sys.executable, "-c", PARENT],
         stdin=subprocess.PIPE,
@@ -234,7 +234,7 @@ def test_run_where_it_cannot_be_is_an_error_at_once(process):
 
 
 def test_run_that_is_given_up_is_cancelled(monkeypatch):
-    """What takes too long does not go on behind the back of the notebook."""
+    """A coroutine that takes too long does not go on unnoticed."""
     cancelled = threading.Event()
 
     async def forever():
@@ -293,7 +293,7 @@ def test_kernel_shuts_down_with_a_running_lab(kernel, cell):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no kill -9")
 def test_killed_kernel_takes_its_process_server_along(kernel):
-    """A kernel that has no time to say goodbye leaves nothing either."""
+    """A kernel that is killed leaves no process either."""
     child = int(kernel.run(LAB))
     kernel.manager.shutdown_kernel(now=True)
     eventually(lambda: is_gone(child))
