@@ -17,6 +17,8 @@ from chatlab.page import BROWSER_CLIENT
 from chatlab.recovery import Recovery, SessionStore
 from chatlab.server import create_app
 
+_say = partial(print, flush=True)
+
 
 def main() -> None:
     """Serve the chat until Ctrl-C; exit with one sentence if it cannot be served."""
@@ -26,8 +28,10 @@ def main() -> None:
     try:
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
             runner.run(_serve(options))
+    except KeyboardInterrupt:
+        pass  # Windows, where no signal handler can be added: everything is closed by now
     except OSError as error:
-        # asyncio says where once more, and newer ones say the number.
+        # asyncio repeats the address in the reason; its newer versions add the error number.
         reason = str(error.strerror or error).rpartition(": ")[-1].rpartition("] ")[-1]
         sys.exit(f"Cannot serve on {options.host}, port {options.port}: {reason}.")
     except sqlite3.Error as error:
@@ -64,11 +68,9 @@ def _count(text: str) -> int:
 
 
 def _host(text: str) -> str:
-    try:
+    with contextlib.suppress(UnicodeError):  # no machine can have such a name
         if text.encode("idna"):
             return text
-    except UnicodeError:
-        pass  # no name of a machine can be written like this
     raise argparse.ArgumentTypeError(f"{text!r} is not an address")
 
 
@@ -80,7 +82,7 @@ def _code(text: str) -> str:
 
 
 def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return uvloop's event loops where they are installed: they are quicker than asyncio's."""
+    """Return uvloop's event loops if they are installed: they are faster than asyncio's."""
     try:
         from uvloop import new_event_loop
     except ImportError:
@@ -90,12 +92,13 @@ def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
 
 async def _serve(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises instead
+    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C cancels this task instead
+        for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    if options.classroom:
-        await _serve_class(options, stop)
-        return
+    await (_serve_class if options.classroom else _serve_chat)(options, stop)
+
+
+async def _serve_chat(options: argparse.Namespace, stop: asyncio.Event) -> None:
     shown = "localhost" if options.host == "127.0.0.1" else options.host
 
     def ready(port: int) -> None:
@@ -111,24 +114,13 @@ async def _serve_class(options: argparse.Namespace, stop: asyncio.Event) -> None
     classroom = Classroom(**{name: getattr(options, name) for name in names})
 
     def ready(console: int) -> None:
-        _draw(classroom.invitation.terminal())
-        _say(str(classroom.invitation))
-        if classroom.note:
-            _say(classroom.note)
-        _say(f"Your console, on this machine alone: {classroom.console_at(console)}")
-        _say("Ctrl-C ends the class")
+        with contextlib.suppress(UnicodeEncodeError):  # the terminal cannot show the picture
+            _say(classroom.invitation.terminal())
+        address = f"Your console, on this machine alone: {classroom.console_at(console)}"
+        lines = (classroom.invitation, classroom.note, address, "Ctrl-C ends the class")
+        _say(*filter(None, lines), sep="\n")
 
     await serve(classroom.build, "127.0.0.1", 0, ready, stop)
-
-
-def _draw(picture: str) -> None:
-    """Print a picture, if the terminal has the characters for it: the text says the same."""
-    with contextlib.suppress(UnicodeEncodeError):
-        _say(picture)
-
-
-def _say(sentence: str) -> None:
-    print(sentence, flush=True)
 
 
 if __name__ == "__main__":

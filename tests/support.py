@@ -19,7 +19,7 @@ from aiohttp import web
 from jupyter_client import KernelManager
 
 from chatlab.client.outbox import Outbox
-from chatlab.harness.background import DRAIN
+from chatlab.harness.serving import DRAIN
 from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE
 from chatlab.page import PAGE
 from chatlab.server import chat, create_app

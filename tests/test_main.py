@@ -26,12 +26,28 @@ MORTAL = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 READY = re.compile(r"The chat is on (http://localhost:\d+) \(Ctrl-C stops it\)\n")
 
 
+WINDOWS = """
+import asyncio, sys
+from chatlab.__main__ import main
+
+def missing(*args):
+    raise NotImplementedError
+
+asyncio.SelectorEventLoop.add_signal_handler = asyncio.SelectorEventLoop.remove_reader = missing
+sys.modules["uvloop"] = sys.modules["resource"] = None
+main()
+"""
+"""The program without what Windows does not have."""
+
+
 @contextlib.contextmanager
-def program(folder, *options):
-    """Run `python -m chatlab` in a folder; where we are root, without the right to every file."""
+def program(folder, *options, code=None):
+    """Run `python -m chatlab`, or code in its place, in a folder; where we are root, without the
+    right to every file."""
     prefix = MORTAL if os.geteuid() == 0 and shutil.which(MORTAL[0]) else []
+    run = ["-c", code] if code else ["-m", "chatlab"]
     with subprocess.Popen(
-        [*prefix, sys.executable, "-m", "chatlab", *map(str, options)],
+        [*prefix, sys.executable, *run, *map(str, options)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -44,9 +60,9 @@ def program(folder, *options):
 
 
 @contextlib.contextmanager
-def running(folder, *options):
+def running(folder, *options, code=None):
     """Run the program, and give its process and its address when it serves."""
-    with program(folder, "--port", 0, *options) as process:
+    with program(folder, "--port", 0, *options, code=code) as process:
         yield process, READY.fullmatch(process.stdout.readline())[1]
 
 
@@ -72,10 +88,14 @@ def test_program_says_where_it_is_and_serves_the_page(tmp_path):
 
 
 @pytest.mark.parametrize("transport", [None, "websocket", "polling"])
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-async def test_signal_stops_the_program_cleanly(tmp_path, name, transport):
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("SIGINT", None), ("SIGTERM", None), ("SIGINT", WINDOWS)],
+    ids=["SIGINT", "SIGTERM", "Ctrl-C on Windows"],
+)
+async def test_signal_stops_the_program_cleanly(tmp_path, name, code, transport):
     """Ctrl-C and the usual end: exit code 0 and no word, also while a client is connected."""
-    with running(tmp_path) as (process, url):
+    with running(tmp_path, code=code) as (process, url):
         ann = ChatClient(url, transports=(transport,))
         if transport:
             await ann.open()
@@ -122,9 +142,9 @@ JOIN = re.compile(r"Join at (http://\S+):(\d+) with the code (\w{6})\n")
 
 
 @contextlib.contextmanager
-def class_running(folder, *options):
+def class_running(folder, *options, code=None):
     """Run the program with `--class`; give what it says, and where and how to join."""
-    with program(folder, "--class", "--port", 0, *options) as process:
+    with program(folder, "--class", "--port", 0, *options, code=code) as process:
         said = []
         for line in process.stdout:
             said.append(line)
@@ -134,9 +154,10 @@ def class_running(folder, *options):
         yield process, "".join(said), joining.groups()
 
 
-async def test_class_says_how_to_join_and_lets_in_who_has_the_code(tmp_path):
+@pytest.mark.parametrize("program", [None, WINDOWS], ids=["here", "Windows"])
+async def test_class_says_how_to_join_and_lets_in_who_has_the_code(tmp_path, program):
     """A picture, the address and the code; the console; and its log is not that of the chat."""
-    with class_running(tmp_path) as (process, said, (host, port, code)):
+    with class_running(tmp_path, code=program) as (process, said, (host, port, code)):
         picture, words = said.split("Join at ")
         assert len(picture.splitlines()) > 15
         assert host == "http://localhost"

@@ -1,12 +1,14 @@
-"""What runs a server and what breaks its connections.
+"""Run a server, break its connections, look inside it.
 
-A server in the background, network links with faults, and a probe that looks into a running
-server. It knows no lab, no notebook and no verdict.
+It promises a server in the background, network links with faults, scenarios made up by chance,
+and a probe inside a running server. It must not know labs, notebooks or verdicts.
 """
 
-from chatlab.harness.background import BackgroundServer, listening, serve
-from chatlab.harness.network import LINK_FAULTS, Link, Mishap, bad_day
+from chatlab.harness.background import BackgroundServer
+from chatlab.harness.mishaps import LINK_FAULTS, Mishap, bad_day
+from chatlab.harness.network import Link
 from chatlab.harness.probe import REST, Gate, Hold, WatchedServer, watched
+from chatlab.harness.serving import listening, serve
 
 __all__ = [
     "LINK_FAULTS",

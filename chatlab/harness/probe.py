@@ -1,7 +1,7 @@
-"""What a lab asks the server under study: is it at rest, and will it wait here for a moment?
+"""A probe in a running server: is it at rest, and can it be held for a moment?
 
-It runs beside the handlers, on the server's own loop, and leaves the handlers themselves as a
-learner wrote them.
+It runs beside the handlers, on the server's own loop, and needs no change in the handlers that a
+learner wrote. It must not know the lab that asks, nor what the handlers are for.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from chatlab.log import MessageLog
 from chatlab.messages import Message
 
 REST = "lab: rest"
-"""A tab asks this. It is answered when no handler is busy. If it comes with a number, all who are
-connected, or about to be, are sent the same event with the same number before."""
+"""A client emits this event; the server acknowledges it when no handler is busy. If the event has
+a number, the server first emits the same event with this number to all connections, also to those
+that are just being made."""
 
 
 class Hold:
-    """A moment at which the server is held. It can be waited for and ended from any thread."""
+    """A moment at which a handler is held. Any thread can wait for it and end it."""
 
     def __init__(self) -> None:
         self._reached: Future[None] = Future()
@@ -32,51 +33,55 @@ class Hold:
 
     @property
     def was_reached(self) -> bool:
-        """Whether the server has come to this point."""
+        """Whether a handler has come to this point."""
         return self._reached.done()
 
     async def reached(self) -> None:
-        """Wait until the server has come to this point."""
+        """Wait until a handler has come to this point."""
         await asyncio.wrap_future(self._reached)
 
     def release(self) -> None:
-        """Let the server go on, if it is held; never hold it, if it has not come yet."""
+        """Let the handler go on. A handler that comes later is not held."""
         if not self._released.done():
             self._released.set_result(None)
 
     async def here(self) -> None:
-        """Be held, on the server's side."""
+        """Hold the handler that calls this, until the release."""
         self._reached.set_result(None)
         await asyncio.shield(asyncio.wrap_future(self._released))
 
 
 class Gate:
-    """The place where a server is held: right after it has read rows from the log."""
+    """The point at which a handler can be held: right after it has read rows from the log."""
 
     def __init__(self) -> None:
         self._next: Hold | None = None
         self.passages = 0
-        """How often somebody has come by."""
+        """How often a handler has passed."""
 
     def hold_next(self) -> Hold:
-        """Hold the next one who comes by, and nobody after it."""
+        """Hold the next handler that passes, and no other."""
         self._next = Hold()
         return self._next
 
+    def open(self) -> None:
+        """Hold no handler."""
+        self._next = None
+
     async def passed(self) -> None:
-        """Come by, on the server's side."""
+        """Count the handler that calls this, and hold it if it is to be held."""
         self.passages += 1
         hold, self._next = self._next, None
         if hold is not None:
             await hold.here()
 
-    def open(self) -> None:
-        """Hold nobody."""
-        self._next = None
-
 
 class WatchedServer(socketio.AsyncServer):
-    """python-socketio's server, which also knows what its handlers are busy with."""
+    """python-socketio's server, which also knows which of its handlers are busy.
+
+    It relies on something undocumented: python-socketio runs each handler of an event in
+    `start_background_task`.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -109,7 +114,7 @@ class WatchedServer(socketio.AsyncServer):
             self.handling[task] = lambda: True
 
     async def rest(self) -> None:
-        """Wait until no handler is busy, apart from the one that calls this."""
+        """Wait until no handler is busy, except the one that calls this."""
         del self.handling[asyncio.current_task()]
         while any(busy() for busy in self.handling.values()):
             self.changed.clear()
@@ -119,10 +124,10 @@ class WatchedServer(socketio.AsyncServer):
 def watched(
     server: Callable[..., None], gate: Gate | None, sio: WatchedServer, log: MessageLog
 ) -> None:
-    """Register the handlers under study, and the answer to REST.
+    """Register the handlers of `server`, and the one that answers REST.
 
-    A handler that waits for the log to grow is done with what there is, and one that is held is
-    at rest too. A server in another process has no gate.
+    A handler that waits for the log to grow counts as busy only when the log has grown, and a
+    handler that is held counts as at rest. A server in another process has no gate.
     """
     newer, after = log.newer, log.after
 

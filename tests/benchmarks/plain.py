@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from chatlab.harness.background import serve
+from chatlab.harness import serve
 from chatlab.server.app import create_app
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "03_catch_up.ipynb"

@@ -12,7 +12,7 @@ import chatlab.course.ladder
 import chatlab.lab.lab
 from chatlab.course.ladder import Climb, climb
 from chatlab.course.rungs import RUNGS
-from chatlab.harness import background
+from chatlab.harness import background, workers
 from chatlab.history.events import History
 from chatlab.messages import CHAT_MESSAGE, Refused
 from chatlab.server.app import chat
@@ -366,7 +366,7 @@ async def test_blocked_server_falls_and_is_in_nobodys_way(monkeypatch):
             free.wait()
 
     with monkeypatch.context() as patched:
-        patched.setattr(background, "PATIENCE", SHORT)
+        patched.setattr(workers, "PATIENCE", SHORT)
         patched.setattr(chatlab.course.ladder, "PATIENCE", SHORT)
         blocked = await climb(blocks)
     assert (blocked.reached, "is still busy" in blocked.why) == (0, True)

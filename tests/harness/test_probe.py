@@ -2,13 +2,14 @@
 
 import asyncio
 
-from support import turns
+from support import serving, turns
 
+from chatlab.client.tab import ChatClient
 from chatlab.harness.probe import Gate, Hold, WatchedServer
 
 
 async def test_gate_holds_the_next_one_only():
-    """Who comes before is not held, and neither is who comes behind."""
+    """The handlers that pass before it and after it are not held."""
     gate = Gate()
     await gate.passed()
     hold = gate.hold_next()
@@ -21,7 +22,7 @@ async def test_gate_holds_the_next_one_only():
 
 
 async def test_gate_that_is_opened_holds_nobody():
-    """It was not reached in time."""
+    """No handler had passed before it was opened."""
     gate = Gate()
     gate.hold_next()
     gate.open()
@@ -39,7 +40,7 @@ async def test_hold_can_be_ended_from_another_thread():
 
 
 async def test_hold_that_is_ended_before_it_is_reached_holds_nobody():
-    """As when a lab is closed before the server comes by."""
+    """As when a lab is closed before a handler passes."""
     hold = Hold()
     hold.release()
     await hold.here()
@@ -74,3 +75,19 @@ async def test_server_rests_when_its_handlers_rest():
     assert not rest.done()
     end.set()
     await asyncio.gather(task, rest)
+
+
+async def test_handlers_of_events_are_background_tasks(tmp_path):
+    """That python-socketio runs them so is not documented, and the probe relies on it."""
+    handling = []
+
+    def handlers(sio, log):
+        @sio.on("*")
+        async def any_event(event, sid):
+            handling.append(asyncio.current_task() in sio.handling)
+
+    async with serving(tmp_path / "chat.db", handlers, server=WatchedServer) as server:
+        tab = await ChatClient(server.url).open()
+        await tab.call("hello")
+        await tab.close()
+    assert handling == [True]

@@ -13,7 +13,7 @@ from support import ordered, tutorial
 import chatlab.client.tab
 import chatlab.lab.lab
 from chatlab.client.tab import ChatClient
-from chatlab.harness.network import Mishap, bad_day
+from chatlab.harness import Mishap, bad_day
 from chatlab.lab.lab import Lab, Page
 from chatlab.server.app import chat
 

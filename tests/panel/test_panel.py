@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from chatlab.harness.background import listening
+from chatlab.harness import listening
 from chatlab.panel import panel as panel_module
 from chatlab.panel.panel import SHOWN, VIEWERS, Client, Drawing, Panel, Picture
 

@@ -12,7 +12,7 @@ from engineio.packet import Packet as EnginePacket
 from support import Hold, serving, turns, untold, wired
 
 from chatlab.client.tab import ChatClient
-from chatlab.harness.network import Link
+from chatlab.harness import Link
 from chatlab.server.transport import MOST_OUT, TRANSPORTS, PollQueue, attach
 
 

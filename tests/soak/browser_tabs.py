@@ -8,8 +8,7 @@ import socketio
 from playwright.async_api import async_playwright
 from support import CHROMIUM_ARGUMENTS, chromium, rewritten, stored
 
-from chatlab.harness.background import BackgroundServer
-from chatlab.harness.network import LINK_FAULTS, Link
+from chatlab.harness import LINK_FAULTS, BackgroundServer, Link
 from chatlab.server.app import create_app
 
 HEARTBEAT = 2

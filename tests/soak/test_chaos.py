@@ -13,7 +13,7 @@ from support import Forgetful, Keyless, tutorial
 import chatlab.client.tab
 import chatlab.lab.lab
 from chatlab.client.tab import ChatClient
-from chatlab.harness.network import bad_day
+from chatlab.harness import bad_day
 from chatlab.lab.lab import Lab
 from chatlab.server.app import chat
 

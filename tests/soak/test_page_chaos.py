@@ -11,7 +11,7 @@ import pytest
 from browser_tabs import Crowd
 from support import WITHOUT_KEY, missing, stored
 
-from chatlab.harness.network import bad_day
+from chatlab.harness import bad_day
 from chatlab.page import BROWSER_CLIENT
 
 TABS, KILLS = 20, 3

@@ -1,0 +1,195 @@
+"""Where a server runs: on a thread with an event loop of its own, or in a process of its own.
+
+This module knows threads, processes and the pipes between them. It must not know which servers
+there are, nor what they serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
+
+import cloudpickle
+
+from chatlab.harness.serving import Build, Report, serve
+
+Result = TypeVar("Result")
+News = int | BaseException
+"""What a server says: the port it listens on, then errors; or an error if it cannot start."""
+PATIENCE = 10.0
+"""Seconds after which something that should have happened at once is called an error."""
+
+
+class _Worker:
+    """What a thread and a process have in common: how the server's news are passed on."""
+
+    def __init__(self, name: str, report: Report) -> None:
+        self.name, self.report = name, report
+
+    def _begin(self, target: Callable[..., None], *args: Any) -> None:
+        """Call `target` in a new thread, and expect the port or an error."""
+        self.ready: concurrent.futures.Future[int] = concurrent.futures.Future()
+        name = f"chatlab-{self.name}"
+        self.thread = threading.Thread(target=target, args=args, name=name, daemon=True)
+        self.thread.start()
+
+    def _pass_on(self, news: News) -> None:
+        if not isinstance(news, BaseException):
+            self.ready.set_result(news)
+        elif self.ready.done():
+            self.report(news)
+        else:
+            self.ready.set_exception(news)
+
+
+class ServerThread(_Worker):
+    """A server on a thread and a loop of its own, so that a busy cell does not block it."""
+
+    thread = threading.Thread()  # before the first start: a thread that is not alive
+
+    @property
+    def alive(self) -> bool:
+        return self.thread.is_alive()
+
+    def start(self, build: Build, host: str, port: int) -> int:
+        """Serve; return the port once it listens. Raises the error that prevents it."""
+        self.loop, self.stopped = asyncio.new_event_loop(), asyncio.Event()
+        self._begin(self._main, build, host, port)
+        try:
+            return self.ready.result(PATIENCE)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server has died
+            self.loop.call_soon_threadsafe(self.stopped.set)
+        self.thread.join(PATIENCE)
+        if self.alive:
+            raise TimeoutError(f"the server {self.name!r} is still busy after {PATIENCE} s")
+
+    def kill(self) -> NoReturn:
+        raise RuntimeError("a thread cannot be killed: use BackgroundServer(..., process=True)")
+
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        if not self.alive or self.thread is threading.current_thread():
+            coroutine.close()
+            raise RuntimeError("run needs a running server, and a thread other than the server's")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return future.result(PATIENCE)
+        finally:
+            future.cancel()  # after a time-out the coroutine must not go on unnoticed
+
+    def _main(self, *to_serve: Any) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+                runner.run(serve(*to_serve, self._pass_on, self.stopped, self.report))
+        except BaseException as error:
+            self._pass_on(error)
+
+
+class ServerProcess(_Worker):
+    """A server in a child process. It ends when its input ends, so it cannot outlive its parent."""
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def start(self, build: Build, host: str, port: int) -> int:
+        """Serve; return the port once it listens. Raises the error that prevents it."""
+        to_serve = cloudpickle.dumps((build, host, port))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "from chatlab.harness.workers import child; child()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Interrupting a notebook must not interrupt its server. Windows ignores sessions and
+            # has groups of processes, which other systems do not know.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        self._begin(self._listen)
+        try:
+            with contextlib.suppress(OSError):  # the process has ended: `ready` has the error
+                self.process.stdin.write(to_serve)
+                self.process.stdin.flush()
+            return self.ready.result(PATIENCE)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.thread.join(PATIENCE)
+        self.process.stdout.close()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.stop()
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> NoReturn:
+        coroutine.close()
+        raise RuntimeError("a coroutine cannot run in another process")
+
+    def _listen(self) -> None:
+        with contextlib.suppress(EOFError):
+            while True:
+                self._pass_on(cloudpickle.load(self.process.stdout))
+        if not self.ready.done():
+            self._pass_on(RuntimeError("the server's process ended before it could serve"))
+
+
+def child() -> None:
+    """Run a server in this process: read what to serve from standard input, stop when it ends.
+
+    Standard output carries the port, then errors. What a handler prints goes to standard error.
+    """
+    parent = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    def tell(news: News) -> None:
+        parent.write(_pickled(news))
+        parent.flush()
+
+    async def main() -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        to_serve = cloudpickle.load(sys.stdin.buffer)
+        threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()
+        await serve(*to_serve, tell, stop, report=tell)
+
+    try:
+        asyncio.run(main())
+    except BaseException as error:
+        tell(error)
+
+
+def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    os.read(0, 1)  # returns when the parent closes its end, or has ended
+    with contextlib.suppress(RuntimeError):  # the loop may be closed already
+        loop.call_soon_threadsafe(stop.set)
+    time.sleep(PATIENCE)
+    os._exit(1)  # a handler that never ends does not make this process outlive its parent
+
+
+def _pickled(news: News) -> bytes:
+    try:
+        pickled = cloudpickle.dumps(news)
+        cloudpickle.loads(pickled)
+    except Exception:  # an exception may contain something that cannot be pickled
+        return cloudpickle.dumps(RuntimeError("".join(traceback.format_exception(news))))
+    return pickled
