@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from support import Forgetful, Hold, Keyless, serving, turns
 
-import chatlab.client.tab
+import chatlab.client.connection
 from chatlab.client.outbox import Outbox
 from chatlab.client.sender import FIRST_RETRY, LAST_RETRY, rest
 from chatlab.client.tab import ChatClient
@@ -162,7 +162,7 @@ def test_error_that_is_worth_another_attempt_has_one_name():
 
 async def test_message_without_an_answer_in_time_is_sent_again(tmp_path, monkeypatch):
     """The connection stands, and the key is the same: it is stored once."""
-    monkeypatch.setattr(chatlab.client.tab, "PATIENCE", 0.05)
+    monkeypatch.setattr(chatlab.client.connection, "PATIENCE", 0.05)
     thinks, keys = Hold(), []
 
     def thoughtful(sio, log):

@@ -11,7 +11,7 @@ import pytest
 from socketio.exceptions import ConnectionRefusedError as Refusal
 from support import Hold, serving, turns
 
-import chatlab.client.tab
+import chatlab.client.connection
 from chatlab.client.tab import ChatClient
 from chatlab.harness.background import BackgroundServer
 from chatlab.harness.network import Link
@@ -86,7 +86,7 @@ async def tab(server):
 @pytest.fixture
 def impatient(monkeypatch):
     """Waiting in vain takes no time."""
-    monkeypatch.setattr(chatlab.client.tab, "PATIENCE", 0.05)
+    monkeypatch.setattr(chatlab.client.connection, "PATIENCE", 0.05)
 
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
@@ -399,7 +399,7 @@ async def test_connection_lost_before_it_is_accepted_is_an_error(tmp_path, trans
         await thinks.reached.wait()
         link.cut()
         link.server_port = 1  # where nobody listens: aiohttp may try again
-        async with asyncio.timeout(chatlab.client.tab.PATIENCE / 2):
+        async with asyncio.timeout(chatlab.client.connection.PATIENCE / 2):
             with pytest.raises(ConnectionError, match="before the server answered"):
                 await opening
         thinks.released.set()
@@ -410,7 +410,7 @@ async def test_connection_lost_before_it_is_accepted_is_an_error(tmp_path, trans
 async def test_drop_that_is_interrupted_is_finished_by_the_next(tab, transports):
     """Whoever hangs up is interrupted at once: the connection ends all the same."""
     bob = await tab("bob", transports=transports)
-    session = bob._sio.eio.http
+    session = bob._connector.current.eio.http
     interrupted = asyncio.create_task(bob.drop())
     await asyncio.sleep(0)
     interrupted.cancel()
@@ -434,7 +434,7 @@ async def test_error_given_to_a_waiting_tab_is_raised_there(tab, tutorial):
 async def test_event_without_a_handler_is_an_error_in_the_end(tab, monkeypatch):
     """A mistyped name is never answered: the sentence names it."""
     ann = await tab()
-    monkeypatch.setattr(chatlab.client.tab, "PATIENCE", 0.05)
+    monkeypatch.setattr(chatlab.client.connection, "PATIENCE", 0.05)
     with pytest.raises(TimeoutError, match="no answer to 'chat mesage'"):
         await ann.call("chat mesage", "hello")
 
@@ -442,7 +442,7 @@ async def test_event_without_a_handler_is_an_error_in_the_end(tab, monkeypatch):
 async def test_waiting_in_vain_says_for_what(tab, monkeypatch):
     """sees and until name the wish and the page; what holds already is not waited for."""
     ann = await tab()
-    monkeypatch.setattr(chatlab.client.tab, "PATIENCE", 0.05)
+    monkeypatch.setattr(chatlab.client.connection, "PATIENCE", 0.05)
     ann.show(Message(1, "hello"))
     assert await ann.sees(1) == ["hello"]
     with pytest.raises(TimeoutError, match=r"ann .*shows 2 messages.*\['hello'\]"):
@@ -454,21 +454,21 @@ async def test_waiting_in_vain_says_for_what(tab, monkeypatch):
 async def test_late_packet_of_a_given_up_connection_is_ignored(tab):
     """It belongs to the page of before; a packet of the connection that stands is shown."""
     ann = await tab()
-    given_up = ann._sio
+    given_up = ann._connector.current
     await ann.reload()
-    ann._received(given_up, "late", 7)
+    ann._receive(given_up, CHAT_MESSAGE, "late", 7)
     assert (ann.messages, ann.offset) == ([], 0)
-    ann._received(ann._sio, "in time", 8)
+    ann._receive(ann._connector.current, CHAT_MESSAGE, "in time", 8)
     assert (ann.messages, ann.offset) == (["in time"], 8)
 
 
 async def test_late_loss_of_a_given_up_connection_is_ignored(tab):
     """The tab has a new connection, which is not lost."""
     ann = await tab()
-    given_up = ann._sio
+    given_up = ann._connector.current
     await ann.drop()
     await ann.reconnect()
-    ann._lost(given_up)
+    ann._connector._lost(given_up)
     assert (ann.connected, ann.returning) == (True, False)
 
 
