@@ -129,7 +129,7 @@ def test_message_without_a_connection_waits_for_it(open_tab):
     tab = open_tab()
     tab.press("Drop the line")
     tab.send("are you there?")
-    expect(tab.letters).to_have_text(["are you there?waits for the connection"])
+    expect(tab.pending).to_have_text(["are you there?waits for the connection"])
     expect(tab.text).to_have_value("")
     tab.press("Reconnect")
     tab.shows("are you there?")
@@ -230,8 +230,8 @@ def test_narrow_screen_needs_no_sideways_scrolling(open_tab, width):
     tab.press("Drop the line")
     for _ in range(10):
         tab.send(LONG)
-    expect(tab.letters).to_have_count(11)
-    expect(tab.letters.last).to_be_in_viewport()
+    expect(tab.pending).to_have_count(11)
+    expect(tab.pending.last).to_be_in_viewport()
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     sideways = "lists => lists.every((list) => list.scrollWidth <= list.clientWidth)"
     assert tab.page.locator("ol").evaluate_all(sideways)
@@ -255,7 +255,7 @@ def test_newest_message_is_in_view(long_tab):
     expect(long_tab.messages.first).not_to_be_in_viewport()
     long_tab.press("Drop the line")
     long_tab.send("x")
-    expect(long_tab.letters).to_be_visible()
+    expect(long_tab.pending).to_be_visible()
     expect(long_tab.messages.last).to_be_in_viewport(ratio=1)
 
 

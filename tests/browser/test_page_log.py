@@ -18,8 +18,8 @@ from chatlab.messages import CATCHING_UP, CHAT_MESSAGE
 from chatlab.server.app import create_app
 
 ANEW = "The server has another history: the page began anew."
-WITHOUT_EPOCH = ("page.js", ", epoch: kept.epoch", "")
-WITHOUT_TOLD = ("page.js", 'socket.on("catching up"', 'socket.on("not this"')
+WITHOUT_EPOCH = ("page.js", ", epoch: saved.epoch", "")
+WITHOUT_PLACE = ("page.js", 'socket.on("catching up"', 'socket.on("not this"')
 OTHER = ["other 1", "other 2", "other 3", "other 4"]
 KEEP_3 = pytest.mark.parametrize("options", [("--keep", "3")])
 COUNT_WHAT_IS_SAID = """() => {
@@ -113,22 +113,22 @@ def test_other_log_is_noticed_after_a_reload(open_tab, server, db):
     tab.shows(*OTHER)
 
 
-def test_letters_are_sent_to_the_other_log(open_tab, server, db):
+def test_outbox_messages_are_sent_to_the_other_log(open_tab, server, db):
     """What was not acknowledged belongs to no history yet: it is stored in this one."""
     tab = open_tab()
     send_all(tab, "1", "2")
     leave(tab)
-    tab.send("letter 1")
-    tab.send("letter 2")
-    tab.holds("letter 1", "letter 2")
+    tab.send("message 1")
+    tab.send("message 2")
+    tab.holds("message 1", "message 2")
     server.kill()
     replace_database(db, *OTHER)
     server.start()
     tab.press("Reconnect")
-    tab.shows(*OTHER, "letter 1", "letter 2")
+    tab.shows(*OTHER, "message 1", "message 2")
     tab.holds()
     began_anew(tab)
-    assert stored(db) == [*OTHER, "letter 1", "letter 2"]
+    assert stored(db) == [*OTHER, "message 1", "message 2"]
 
 
 def put_back_and_grown(open_tab, server, db):
@@ -226,7 +226,7 @@ def test_messages_that_are_gone_have_a_marker(open_tab):
 @KEEP_3
 def test_messages_that_are_gone_are_not_missed_without_the_marker(context, open_tab):
     """The control: a page that does not listen shows the list as if it were whole."""
-    rewrite(context, *WITHOUT_TOLD)
+    rewrite(context, *WITHOUT_PLACE)
     ann, bob = open_tab(), open_tab()
     send_all(ann, "1")
     bob.shows("1")
