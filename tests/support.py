@@ -119,7 +119,7 @@ class Forgetful(Outbox):
 
 
 class Keyless(Outbox):
-    """At least once: the server cannot know a message again. A control that must duplicate."""
+    """At least once: the server cannot recognize a retry. A control that must duplicate."""
 
     def new_key(self):
         return None

@@ -34,7 +34,7 @@ class Page:
         """Whether the server has recovered the session at the last connection."""
         self.session: dict[str, str] = {"pid": ""} if recover else {}
         """What the server needs to recover the session: the pid, which is a secret, and the
-        position in the last event. Whoever sends it gets the session, also from another tab."""
+        position in the last event. Any tab that sends it gets the session."""
 
     @property
     def messages(self) -> list[str]:

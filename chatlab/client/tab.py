@@ -19,7 +19,7 @@ from chatlab.messages import CHAT_MESSAGE, Message, Refused
 
 
 def _of(part: str, name: str) -> Any:
-    """Make an attribute of a tab that is the attribute `name` of one of its parts."""
+    """Make an attribute of a tab that is the attribute `name` of a part, and documented there."""
     return property(
         lambda tab: getattr(getattr(tab, part), name),
         lambda tab, value: setattr(getattr(tab, part), name, value),

@@ -4,6 +4,7 @@ import asyncio
 from functools import partial
 
 import pytest
+import socketio
 
 from chatlab.client.connection import Connection
 from chatlab.harness.background import BackgroundServer
@@ -79,9 +80,17 @@ async def test_connection_is_lost_when_its_reader_or_writer_ends(url, transports
 
 
 async def test_connection_that_is_given_up_before_it_begins_is_not_opened(url):
-    """Its future is settled already: by whoever gave it up."""
+    """Its future is cancelled already."""
     opened = Opened(url, ["websocket"])
     opened.accepted.cancel()
     await opened.connection.close()
     assert opened.connection.eio.state == "disconnected"
     assert opened.leaves_nothing()
+
+
+async def test_names_that_no_documentation_promises_are_there():
+    """The contract with Engine.IO's and Socket.IO's clients, for all that a connection uses."""
+    client = socketio.AsyncClient()
+    assert callable(client.eio.handlers["message"])
+    assert client.eio.http is client.eio.read_loop_task is client.eio.write_loop_task is None
+    assert client.namespaces == {}

@@ -102,7 +102,7 @@ async def test_message_is_acknowledged_and_shown(tab, transports):
 
 
 async def test_tab_says_what_else_it_is_told_to_say(tab, tutorial):
-    """With every connection, beside its offset, which nobody says for it."""
+    """With every connection, beside its offset, which `auth` cannot replace."""
     auth = {"code": "K7PQ2M", "serverOffset": 99}
     ann = await tab("ann", auth=auth)
     await ann.send("hello")
@@ -362,7 +362,7 @@ async def test_drop_between_two_polls_is_a_drop(tab, monkeypatch):
 
 
 async def test_answer_to_a_poll_that_breaks_off_is_a_lost_connection(tab, monkeypatch):
-    """The line breaks in the middle of it: the tab notices, comes back, and has the message."""
+    """The connection breaks in the middle of it: the tab comes back and has the message."""
     ann, bob = await tab("ann"), await tab("bob", transports=("polling",))
     broken, read = [], aiohttp.ClientResponse.read
 
@@ -370,7 +370,7 @@ async def test_answer_to_a_poll_that_breaks_off_is_a_lost_connection(tab, monkey
         body = await read(answer)
         if b"hello" in body and not broken:
             broken.append(body)
-            raise aiohttp.ClientPayloadError("the line broke")
+            raise aiohttp.ClientPayloadError("the connection broke")
         return body
 
     monkeypatch.setattr(aiohttp.ClientResponse, "read", read_half)
@@ -381,7 +381,7 @@ async def test_answer_to_a_poll_that_breaks_off_is_a_lost_connection(tab, monkey
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 async def test_connection_lost_before_it_is_accepted_is_an_error(tmp_path, transports):
-    """The line breaks while the server thinks: nobody waits for their patience."""
+    """The connection breaks while the server thinks: no caller waits for PATIENCE."""
     thinks = Hold()
 
     def thoughtful(sio, log):
@@ -398,7 +398,7 @@ async def test_connection_lost_before_it_is_accepted_is_an_error(tmp_path, trans
         opening = asyncio.create_task(ann.open())
         await thinks.reached.wait()
         link.cut()
-        link.server_port = 1  # where nobody listens: aiohttp may try again
+        link.server_port = 1  # where no server listens: aiohttp may try again
         async with asyncio.timeout(chatlab.client.connection.PATIENCE / 2):
             with pytest.raises(ConnectionError, match="before the server answered"):
                 await opening
@@ -408,7 +408,7 @@ async def test_connection_lost_before_it_is_accepted_is_an_error(tmp_path, trans
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 async def test_drop_that_is_interrupted_is_finished_by_the_next(tab, transports):
-    """Whoever hangs up is interrupted at once: the connection ends all the same."""
+    """The task that hangs up is cancelled at once: the connection ends all the same."""
     bob = await tab("bob", transports=transports)
     session = bob._connector.current.eio.http
     interrupted = asyncio.create_task(bob.drop())
@@ -420,7 +420,7 @@ async def test_drop_that_is_interrupted_is_finished_by_the_next(tab, transports)
 
 
 async def test_error_given_to_a_waiting_tab_is_raised_there(tab, tutorial):
-    """`fail` says whether a caller hears the error: one that waits for an answer, or nobody."""
+    """`fail` says whether a caller gets the error: one may wait for an answer, or none."""
     tutorial.may_answer.clear()
     ann = await tab()
     assert not ann.fail(KeyError("a bug"))
@@ -585,7 +585,7 @@ async def test_tab_that_says_goodbye_or_reloads_does_not_recover(recovering):
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 async def test_goodbye_ends_the_session_on_the_server(recovering, transports):
-    """The server is told before the line is cut."""
+    """The server gets the goodbye before the connection is cut."""
     tab = await ChatClient(recovering.url, transports=transports, recover=True).open()
     assert recovering.sio.manager.sessions
     await tab.disconnect()
