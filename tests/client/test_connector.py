@@ -22,6 +22,7 @@ class Connected:
 
     def __init__(self, url, accepted=lambda welcome: None):
         self.recorded, self.url, self.changed = [], url, asyncio.Event()
+        self.returning = []  # whether it was coming back, each time that it reached the server
         self.connector = Connector(
             "ann",
             start=self._start,
@@ -33,6 +34,7 @@ class Connected:
     def _start(self, connection, kind):
         def auth():
             self.recorded.append(kind)
+            self.returning.append(self.connector.returning)
             return {"serverOffset": 0}
 
         connection.open(self.url, auth, ["websocket"])
@@ -75,6 +77,7 @@ async def test_connection_that_is_lost_as_soon_as_it_is_accepted_is_opened_again
     await ann.until(lambda: losses)
     await ann.until(lambda: ann.connector.connected and not ann.connector.returning)
     assert ann.recorded == ["join", "drop", "reconnect", "drop", "reconnect"]
+    assert ann.returning == [False, True, True]
     await ann.connector.hang_up()
 
 
