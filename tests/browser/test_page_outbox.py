@@ -1,4 +1,4 @@
-"""The page's outbox in a real browser: what was written arrives once and in order, or is said."""
+"""The page's outbox in a real browser: what was written arrives once and in order, or is reported."""
 
 import contextlib
 import sqlite3
@@ -68,7 +68,7 @@ def open_lossy_tab(context, open_tab):
 
 
 def write_offline(tab, *texts):
-    """Drop the line and write; what was written waits."""
+    """Drop the connection and write; what was written waits."""
     tab.press("Drop the line")
     tab.says("line dropped")
     for text in texts:
@@ -95,7 +95,7 @@ TOO_LONG = "x" * 10_001
 
 
 def test_tab_that_lives_sends_what_a_closed_one_has_left(open_tab, db):
-    """It need not be loaded anew, and it does not send what belongs to a tab that lives."""
+    """It need not be loaded anew, and it does not send what belongs to an open tab."""
     ann, bob = open_tab(), open_tab()
     write_offline(ann, "one", "two")
     bob.send("before")
@@ -107,7 +107,7 @@ def test_tab_that_lives_sends_what_a_closed_one_has_left(open_tab, db):
 
 
 def test_reload_sends_what_was_pending_once_and_in_order(open_tab, db):
-    """What was written off the line is stored in the order of writing, after a reload."""
+    """What was written offline is stored in the order of writing, after a reload."""
     tab = open_tab()
     write_offline(tab, *TEXTS)
     tab.press("Reload")
@@ -180,7 +180,7 @@ def test_written_before_the_client_has_loaded_is_sent_later(context, server, db)
 
 
 def test_written_before_the_script_has_loaded_stays_in_the_form(context, server):
-    """Nobody could take it yet: the form does nothing, and the page is not left."""
+    """No script could take it yet: the form does nothing, and the page is not left."""
     page, held = context.new_page(), []
     page.route("**/page/page.js", lambda route: held.append(route))
     with page.expect_request("**/page/page.js"):
@@ -222,7 +222,7 @@ def test_lost_acknowledgement_stores_twice_without_a_key(context, open_lossy_tab
 
 
 def test_message_that_was_not_stored_is_tried_again(open_tab, db):
-    """While the database says no the message waits and says why, and those behind it wait too."""
+    """While the database fails, the message waits and shows why, and those behind it wait too."""
     tab = open_tab()
     with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as other:
         other.execute(
@@ -294,7 +294,7 @@ def test_refusal_is_heard_in_the_other_tab_and_so_is_its_end(open_tab):
 
 
 def test_two_writers_keep_what_the_other_has_stored(open_tab, db):
-    """Both write off the line, by turns; both reload, and nothing is gone."""
+    """Both write offline, by turns; both reload, and nothing is gone."""
     ann, bob = open_tab(), open_tab()
     for tab in (ann, bob):
         tab.press("Drop the line")
@@ -471,11 +471,11 @@ def test_page_works_with_the_server_of_the_tutorial(context, start, db):
     assert stored(db) == TEXTS
 
 
-# The list of messages, kept for a reload.
+# The list of messages, saved for a reload.
 
 
 def test_reload_asks_only_for_what_is_new(open_tab):
-    """The kept list is shown again, and the rest comes from the server."""
+    """The saved list is shown again, and the rest comes from the server."""
     ann, bob = open_tab(), open_tab()
     for text in TEXTS[:2]:
         ann.send(text)
@@ -519,7 +519,7 @@ def test_list_that_is_not_kept_whole_is_not_kept(context, open_tab):
 
 
 def test_list_with_a_hole_is_not_used(open_tab):
-    """Whoever has taken an item out of the middle: the page asks for everything."""
+    """If an item in the middle is missing, the page asks for everything."""
     tab = open_tab()
     for text in TEXTS:
         tab.send(text)

@@ -25,7 +25,7 @@ EVERY_TRANSPORT = [("websocket",), ("polling",), ("polling", "websocket")]
 
 
 class Tutorial:
-    """The server of the tutorial, which also tells who connects, and can be held."""
+    """The server of the tutorial, which also records who connects, and can be held."""
 
     def __init__(self):
         self.auths = []
@@ -276,7 +276,7 @@ async def test_refused_connection_is_an_error(tmp_path, transports):
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 async def test_no_server_is_a_connection_error(transports):
-    """Nobody listens on the port."""
+    """No server listens on the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     ann = ChatClient(f"http://127.0.0.1:{port}", transports=transports)
@@ -287,7 +287,7 @@ async def test_no_server_is_a_connection_error(transports):
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 async def test_server_that_does_not_answer_is_a_connection_error(impatient, transports):
-    """Somebody listens, and never says a word."""
+    """A server listens, and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ann = ChatClient(f"http://127.0.0.1:{silent.getsockname()[1]}", transports=transports)
         with pytest.raises(ConnectionError, match="no answer"):
@@ -531,7 +531,7 @@ async def recovering(tmp_path):
 
 
 def tutorial_again(sio, log):
-    """The tutorial's server with its branch: catch-up only for those who are not recovered."""
+    """The tutorial's server with its branch: catch-up only for clients that are not recovered."""
 
     @sio.event
     async def connect(sid, environ, auth):
@@ -597,7 +597,7 @@ async def test_goodbye_ends_the_session_on_the_server(recovering, transports):
 
 
 async def test_tab_that_does_not_ask_is_never_recovered(recovering):
-    """And its page is sent the text and the offset, as ever."""
+    """And the server sends it the text and the offset, as before."""
     tab = await ChatClient(recovering.url).open()
     await tab.drop()
     await tab.reconnect()

@@ -54,14 +54,14 @@ function showMessage(item, message, outbox, takeBack) {
 
 // Show the messages as they are now. Items stay where they are, so that none loses the focus.
 export function showPending(outbox, takeBack) {
-  const here = new Set(outbox.messages);
+  const present = new Set(outbox.messages);
   for (const [message, item] of items) {
-    if (here.has(message)) continue;
+    if (present.has(message)) continue;
     item.remove();
     items.delete(message);
   }
   let newest;
-  for (const message of here) {
+  for (const message of present) {
     if (!items.has(message)) {
       items.set(message, newItem(message));
       list.append(items.get(message));
@@ -69,6 +69,6 @@ export function showPending(outbox, takeBack) {
     }
     showMessage(items.get(message), message, outbox, takeBack);
   }
-  list.hidden = here.size === 0;
+  list.hidden = present.size === 0;
   if (newest) list.scrollTop = list.scrollHeight; // shows what was just written
 }
