@@ -14,7 +14,7 @@ LONG = "https://example.org/" + "very-" * 100 + "long"
 
 
 def test_message_is_seen_in_both_tabs(open_tab):
-    """Two tabs show the same messages in the same order, whichever tab sent them, without an error."""
+    """Two tabs show the same messages in the same order, whichever tab sent them; no errors."""
     ann, bob = open_tab(), open_tab()
     complaints = []
     for tab in (ann, bob):
@@ -164,7 +164,7 @@ def test_page_in_a_frame_leaves_the_focus_where_it_is(context, server):
 
 
 def test_keyboard_alone_is_enough(open_tab):
-    """Without a mouse: write and send, drop the connection, reconnect, send by the button, reload."""
+    """Without a mouse: write and send, drop, reconnect, send by the button, reload."""
     tab = open_tab()
     keys = tab.page.keyboard
     expect(tab.text).to_be_focused()
@@ -286,7 +286,7 @@ def test_page_without_its_client_loads_it_from_the_network(context, server):
 
 
 def test_changed_client_from_the_network_is_not_run(context, server):
-    """The control: one byte more, and the integrity hash keeps it out; the page shows the reason."""
+    """The control: one byte more, and the integrity hash keeps it out; the page says why."""
     page = context.new_page()
     without_client(page, BROWSER_CLIENT.read_bytes() + b"\n")
     page.goto(server.url)

@@ -1,4 +1,4 @@
-"""The page's outbox in a real browser: what was written arrives once and in order, or is reported."""
+"""The page's outbox in a real browser: messages arrive once and in order, or are reported."""
 
 import contextlib
 import sqlite3
