@@ -1,7 +1,7 @@
 """chatlab: how a chat client that was away gets exactly the messages it missed."""
 
 from chatlab.classroom import Classroom
-from chatlab.client import ChatClient, Letter, Outbox
+from chatlab.client import ChatClient, Outbox, OutgoingMessage
 from chatlab.course import (
     RUNGS,
     Bars,
@@ -39,11 +39,11 @@ __all__ = [
     "Guess",
     "History",
     "Lab",
-    "Letter",
     "Link",
     "Message",
     "MessageLog",
     "Outbox",
+    "OutgoingMessage",
     "Recovery",
     "Refused",
     "Rung",

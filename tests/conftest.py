@@ -7,7 +7,7 @@ from hypothesis import settings
 from support import Kernel, serving
 
 import chatlab.lab.lab
-from chatlab.client.tab import PATIENCE
+from chatlab.client import PATIENCE
 from chatlab.harness import background
 
 settings.register_profile("untimed", deadline=None)  # on a busy machine a time is no fault

@@ -117,17 +117,17 @@ def ordered(sio, log, *, rows=None, send=None, move=lambda cursor: cursor):
 
 
 class Forgetful(Outbox):
-    """At most once: a letter is forgotten when it is sent. A control that must lose messages."""
+    """At most once: a message is forgotten when it is sent. A control that must lose messages."""
 
-    def sent(self, letter):
-        self.pending.remove(letter)
+    def sent(self, message):
+        self.pending.remove(message)
 
-    def answered(self, letter):
+    def answered(self, message):
         """There is nothing left to forget."""
 
 
 class Keyless(Outbox):
-    """At least once: the server cannot know a letter again. A control that must duplicate."""
+    """At least once: the server cannot recognize a retry. A control that must duplicate."""
 
     def new_key(self):
         return None

@@ -1,7 +1,10 @@
-"""One connection of a simulated tab, from its opening until nothing of it is left.
+"""One connection of a tab, from its opening until nothing of it is left.
 
-The client of Engine.IO does not tell every kind of end, and leaves sockets open at some. This one
-does, and leaves none. It knows Socket.IO, and no chat.
+Engine.IO's client does not report every kind of end, and leaves sockets open at some. This one
+reports all, and leaves none. It knows Socket.IO, and no chat.
+
+This module alone uses what Engine.IO's and Socket.IO's clients do not document: `eio.http`,
+`eio.handlers`, `eio.queue`, `eio.read_loop_task`, `eio.write_loop_task` and `namespaces`.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -17,60 +21,100 @@ import aiohttp
 import socketio
 from socketio.packet import CONNECT, DISCONNECT
 
+PATIENCE = 10.0
+"""Seconds after which waiting for something that should happen at once is an error."""
 SILENT = logging.Logger("chatlab.client.connection", logging.CRITICAL)
-"""Engine.IO logs some ends of a connection as errors, in whichever cell happens to run. Here they
-are no more than any other loss."""
+"""Engine.IO logs some ends of a connection as errors, in whichever cell happens to run. Here such
+an end is a loss like any other."""
 
 
-class Line(socketio.AsyncClient):
+class Connection(socketio.AsyncClient):
     """A connection that is opened once, and does not come back by itself.
 
-    `accepted` gets what the server says when it accepts the connection, or ConnectionError.
-    `lost` is called with the line when an accepted connection ends, whoever ends it.
+    `lost` is called with it when it ends after it was accepted, whichever side ends it.
+    `for_caller` says whether a caller of the tab waits until it is accepted.
     """
 
-    def __init__(
-        self, accepted: asyncio.Future[dict[str, Any]], lost: Callable[[Line], None]
-    ) -> None:
+    def __init__(self, lost: Callable[[Connection], None], *, for_caller: bool = True) -> None:
         super().__init__(reconnection=False, handle_sigint=False, engineio_logger=SILENT)
-        self._accepted, self._lost = accepted, lost
+        self.reached = False
+        """Whether the server could be reached: the transport was up at some time."""
+        self._lost = lost
+        self._unanswered: dict[asyncio.Future[Any], bool] = {}
+        """For each answer that the server has not given yet, whether a caller waits for it."""
+        self.accepted: asyncio.Future[dict[str, Any]] = self._expect(for_caller)
+        """The server's answer to CONNECT, or ConnectionError."""
         self._welcome: dict[str, Any] = {}
         self._sockets: list[aiohttp.ClientWebSocketResponse] = []
         self.eio.http = self._session = aiohttp.ClientSession(ws_response_class=self._socket)
         self.eio.on("message", partial(self._receive, self.eio.handlers["message"]))
-        self.on("connect", lambda: settle(accepted, self._welcome))
-        self.on("connect_error", lambda error: settle(accepted, _explained(error)))
+        self.on("connect", lambda: settle(self.accepted, self._welcome))
+        self.on("connect_error", lambda error: settle(self.accepted, _explained(error)))
         self.on("disconnect", lambda reason: lost(self))
 
+    @property
+    def stands(self) -> bool:
+        """Whether the server has accepted the connection, and it has not ended."""
+        return bool(self.namespaces)
+
     def open(self, url: str, auth: Callable[[], Any], transports: list[str]) -> None:
-        """Begin to connect. `auth` is asked when the transport is up, just before CONNECT."""
+        """Begin to connect. `auth` is called when the transport is up, just before CONNECT."""
+
+        def reached() -> Any:
+            self.reached = True
+            return auth()
+
         # Never cancelled: it would leave its socket behind.
-        self._opening = asyncio.create_task(self._open(url, auth, transports))
+        self._opening = asyncio.create_task(self._open(url, reached, transports))
+
+    async def ask(self, event: str, arguments: tuple[Any, ...], for_caller: bool) -> Any:
+        """Emit an event and return the first value of the server's acknowledgement, or None."""
+        answer = self._expect(for_caller)
+        try:
+            await self.emit(
+                event, arguments, callback=lambda *values: settle(answer, (*values, None)[0])
+            )
+            return await answer
+        finally:
+            answer.cancel()  # if the event could not even be emitted
+
+    def fail(self, error: BaseException) -> bool:
+        """Raise an error in all that waits for an answer; return whether a caller sees it."""
+        waiting = [answer for answer in self._unanswered if not answer.done()]
+        for answer in waiting:
+            answer.set_exception(error)
+        return any(self._unanswered[answer] for answer in waiting)
 
     async def goodbye(self) -> None:
-        """Tell the server that this client leaves, if it can still be told."""
+        """Tell the server that this client leaves, if the connection can still send."""
         if (writer := self.eio.write_loop_task) is not None:
             await self.eio.send(str(DISCONNECT))
-            said = asyncio.create_task(self.eio.queue.join())
-            await asyncio.wait([said, writer], return_when=asyncio.FIRST_COMPLETED)
-            said.cancel()
+            sent = asyncio.create_task(self.eio.queue.join())
+            await asyncio.wait([sent, writer], return_when=asyncio.FIRST_COMPLETED)
+            sent.cancel()
 
     async def close(self) -> None:
         """Close the TCP connection, if there is one, and wait until its tasks have ended."""
-        given_up = not self._opening.done()
+        unfinished = not self._opening.done()
         await self._cut()
-        if given_up:  # it goes on a little, and may open what was closed
+        if unfinished:  # it goes on for a moment, and may open again what was closed
             await asyncio.wait([self._opening])
             await self._cut()
-        await self.eio.disconnect(abort=True)  # there is nobody to tell any more: it tidies up
+        await self.eio.disconnect(abort=True)  # sends nothing: it resets its own state
+
+    def _expect(self, for_caller: bool) -> asyncio.Future[Any]:
+        answer = asyncio.get_running_loop().create_future()
+        self._unanswered[answer] = for_caller
+        answer.add_done_callback(self._unanswered.pop)
+        return answer
 
     async def _open(self, url: str, auth: Callable[[], Any], transports: list[str]) -> None:
-        if self._accepted.done():  # given up before it began
+        if self.accepted.done():  # given up before it began
             return
         try:
             await self.connect(url, auth=auth, transports=transports, wait=False)
-        except Exception as error:  # aiohttp has many for a line that breaks, AssertionError too
-            settle(self._accepted, _explained(error))
+        except Exception as error:  # aiohttp has many for a broken connection, AssertionError too
+            settle(self.accepted, _explained(error))
         else:
             for loop in (self.eio.read_loop_task, self.eio.write_loop_task):
                 if loop is None:  # Engine.IO forgets a writer that has ended
@@ -79,21 +123,21 @@ class Line(socketio.AsyncClient):
                     loop.add_done_callback(self._ended)
 
     def _ended(self, loop: asyncio.Task[None] | None = None) -> None:
-        """Take the end of Engine.IO's reader or writer for the end of the connection.
+        """Treat the end of Engine.IO's reader or writer as the end of the connection.
 
-        Engine.IO says nothing if it comes before CONNECT is answered, or in the middle of an answer
-        to a poll; and a reader goes on polling when nothing can be sent any more.
+        Engine.IO reports no end before CONNECT is answered, nor in the middle of an answer to a
+        poll; and its reader goes on polling when nothing can be sent any more.
         """
         if loop is not None and not loop.cancelled():
-            loop.exception()  # how the connection broke: no more than any other loss
-        if not self._accepted.done():
+            loop.exception()  # how it broke does not matter: it is a loss like any other
+        if not self.accepted.done():
             lost = ConnectionError("the connection was lost before the server answered")
-            settle(self._accepted, lost)
-        elif not self._accepted.cancelled() and self._accepted.exception() is None:
+            settle(self.accepted, lost)
+        elif not self.accepted.cancelled() and self.accepted.exception() is None:
             self._lost(self)
 
     async def _receive(self, receive: Callable[[Any], Awaitable[None]], packet: Any) -> None:
-        """Hand a packet on, and keep all of a welcome: python-socketio keeps the sid alone."""
+        """Keep all of the answer to CONNECT, of which python-socketio keeps the sid alone."""
         if isinstance(packet, str) and packet.startswith(str(CONNECT)):
             self._welcome = json.loads(packet[1:] or "{}")
         await receive(packet)
@@ -104,24 +148,20 @@ class Line(socketio.AsyncClient):
         return self._sockets[-1]
 
     async def _cut(self) -> None:
-        # Cancelled first: on polling they would make their next request with another session.
-        await _cancelled(self.eio.read_loop_task, self.eio.write_loop_task)
+        # First the tasks: on polling they would make their next request with another session.
+        tasks = (self.eio.read_loop_task, self.eio.write_loop_task)
+        while running := [task for task in tasks if task is not None and not task.done()]:
+            for task in running:  # again and again: Python 3.11's `wait_for` may swallow it
+                task.cancel()
+            await asyncio.sleep(0)
         for session in filter(None, (self._session, self.eio.http)):
             await session.close()
         for socket in self._sockets:
             await socket.close()
 
 
-async def _cancelled(*tasks: asyncio.Task[None] | None) -> None:
-    """Cancel tasks until they have ended: Python 3.11's `wait_for` may swallow a cancellation."""
-    while running := [task for task in tasks if task is not None and not task.done()]:
-        for task in running:
-            task.cancel()
-        await asyncio.sleep(0)
-
-
 def settle(answer: asyncio.Future[Any], outcome: Any) -> None:
-    """Answer with a value or an error, unless nobody waits any more."""
+    """Answer with a value or an error, unless nothing waits for it any more."""
     if answer.done():
         return
     if isinstance(outcome, BaseException):
@@ -130,8 +170,21 @@ def settle(answer: asyncio.Future[Any], outcome: Any) -> None:
         answer.set_result(outcome)
 
 
+@asynccontextmanager
+async def in_time(
+    complaint: Callable[[float], Exception], patience: float | None = None
+) -> AsyncIterator[None]:
+    """Raise `complaint(patience)` if the block takes more than `patience` seconds, or PATIENCE."""
+    patience = patience or PATIENCE
+    try:
+        async with asyncio.timeout(patience):
+            yield
+    except TimeoutError:
+        raise complaint(patience) from None
+
+
 def _explained(error: Any) -> ConnectionError:
-    """Turn what Socket.IO says about a failed connection into an exception."""
+    """Make an exception of what Socket.IO says about a failed connection."""
     if isinstance(error, dict):
         return ConnectionRefusedError(f"the server refused the connection: {error['message']}")
     return ConnectionError(f"the server cannot be reached: {error}")

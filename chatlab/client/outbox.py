@@ -1,8 +1,8 @@
-"""What a tab has to send, until the server has answered.
+"""The messages that a tab has to send, until the server has answered them.
 
-Pure: it knows no socket and no clock. The tab hands its letters over one at a time, the oldest
-first, so the messages of one sender keep their order; and it outlives the connection and the page,
-as a browser's storage does.
+Pure: it knows no socket and no clock. The tab sends one message at a time, the oldest first, so the
+messages of one sender keep their order. The outbox outlives the connection and the page, as a
+browser's storage does.
 """
 
 from __future__ import annotations
@@ -11,35 +11,35 @@ from typing import NamedTuple
 from uuid import uuid4
 
 
-class Letter(NamedTuple):
-    """A message on its way, with the key by which the server knows it again."""
+class OutgoingMessage(NamedTuple):
+    """A message to send. The server recognizes a repeated one by its `client_offset`."""
 
     text: str
     client_offset: str | None
 
 
 class Outbox:
-    """The letters of one tab. A letter stays until it is answered: so nothing is lost.
+    """The messages of one tab. Each stays until the server answers it, so nothing is lost.
 
-    Each has a key that is made once, however often it is sent: so nothing is stored twice. A
-    subclass that changes `new_key`, `sent` or `answered` promises something else.
+    A message keeps the key that it gets at first, so nothing is stored twice. A subclass that
+    changes `new_key`, `sent` or `answered` makes other promises.
     """
 
     def __init__(self) -> None:
-        self.pending: list[Letter] = []
-        """The letters without an answer, oldest first."""
+        self.pending: list[OutgoingMessage] = []
+        """The messages without an answer, oldest first."""
 
     def add(self, text: str) -> None:
-        """Put a text at the end, with a key of its own."""
-        self.pending.append(Letter(text, self.new_key()))
+        """Put a text at the end, with a new key."""
+        self.pending.append(OutgoingMessage(text, self.new_key()))
 
     def new_key(self) -> str | None:
-        """Make a key that nobody else will ever make; None would be no key at all."""
+        """Make a key that no other message has. Without a key, None, no retry is recognized."""
         return str(uuid4())
 
-    def sent(self, letter: Letter) -> None:
-        """Hear that a letter was handed to the connection, whether or not it will arrive."""
+    def sent(self, message: OutgoingMessage) -> None:
+        """Do nothing: a message that was given to the connection may not arrive."""
 
-    def answered(self, letter: Letter) -> None:
-        """Hear that the server has stored a letter, or has refused it."""
-        self.pending.remove(letter)
+    def answered(self, message: OutgoingMessage) -> None:
+        """Remove a message that the server has stored or refused."""
+        self.pending.remove(message)

@@ -1,34 +1,53 @@
 """A simulated browser tab: it shows messages, loses its connection, reloads, and comes back.
 
-It knows the wire, and nothing of the server's insides.
+It knows the events between client and server, and nothing of what is inside a server.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Self
 
-from chatlab.client.connection import Line, settle
+from chatlab.client.connection import Connection, in_time
+from chatlab.client.connector import Connector
 from chatlab.client.outbox import Outbox
-from chatlab.client.sender import FIRST_RETRY, Postman, accepted, rest
-from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, WHERE, Message, Refused
+from chatlab.client.page import Page
+from chatlab.client.sender import Sender, accepted
+from chatlab.messages import CHAT_MESSAGE, Message, Refused
 
-PATIENCE = 10.0
-"""Seconds after which waiting for something that should happen at once is an error."""
+
+def _of(part: str, name: str) -> Any:
+    """Make an attribute of a tab that is the attribute `name` of a part, and documented there."""
+    return property(
+        lambda tab: getattr(getattr(tab, part), name),
+        lambda tab, value: setattr(getattr(tab, part), name, value),
+    )
 
 
 class ChatClient:
     """A tab of the chat page, without a browser.
 
-    `record`, if given, is told everything that happens, as `record(kind, name, text, offset)`.
+    `record(kind, name, text, offset)`, if given, is called for everything that happens.
     `transports` are Socket.IO's: ("websocket",), ("polling",), or both to begin with polling.
-    `outbox` makes the tab's outbox: what it has to send outlives its connection and its page.
+    `outbox` makes the tab's outbox, which outlives its connections and its pages.
     With `recover`, it asks for connection state recovery, as the official client always does.
-    `auth` is what else it says whenever it connects: a join code and a name, for instance.
+    `auth` is sent with each connection: a join code and a name, for instance.
     """
+
+    shown: list[Message] = _of("_page", "shown")
+    messages: list[str] = _of("_page", "messages")
+    offset: int = _of("_page", "offset")
+    epoch: str | None = _of("_page", "epoch")
+    session: dict[str, str] = _of("_page", "session")
+    heard: dict[str, Any] = _of("_page", "heard")
+    outcome: dict[str, Any] | None = _of("_page", "outcome")
+    recovered: bool = _of("_page", "recovered")
+    connected: bool = _of("_connector", "connected")
+    opening: bool = _of("_connector", "opening")
+    returning: bool = _of("_connector", "returning")
+    refused: list[tuple[str, Refused]] = _of("_sender", "refused")
 
     def __init__(
         self,
@@ -42,87 +61,36 @@ class ChatClient:
         auth: Mapping[str, Any] | None = None,
     ) -> None:
         self.url, self.name, self.transports = url, name, list(transports)
-        self._recover = recover
         self.auth = dict(auth or {})
-        self._record = record
-        self._sio: Line | None = None
-        self._returning: asyncio.Task[None] | None = None
-        self._closing: set[asyncio.Task[None]] = set()
-        self._unanswered: dict[asyncio.Future[Any], bool] = {}
-        """What is awaited of the server, and whether a caller waits for it."""
+        self.outbox = outbox()
+        self._record = lambda kind, *message: record(kind, name, *message)
+        self._new_page = lambda: Page(recover, self.show, self._record)
+        self._page = self._new_page()
         self._changed = asyncio.Event()
-        self._postman = Postman(
-            outbox(),
-            ready=partial(self._wait_for, lambda: self.connected),
-            ask=partial(self._ask, CHAT_MESSAGE, heard=False),
-            record=lambda kind, *message: record(kind, name, *message),
+        self._sender = Sender(
+            self.outbox,
+            ready=lambda: self._wait_for(lambda: self.connected),
+            ask=lambda *message: self._connector.ask(CHAT_MESSAGE, *message, for_caller=False),
+            record=self._record,
             changed=self._changed.set,
         )
-        self._told = False
-        """Whether the server has said where it goes on, on this connection."""
-        self.heard: dict[str, Any] = {}
-        """What came last with each event that is no chat message, by the name of the event."""
-        self._forget()
-
-    def _forget(self) -> None:
-        """Be a page that has just been loaded."""
-        self.shown: list[Message] = []
-        """The messages on the page, from top to bottom."""
-        self.offset = 0
-        """The offset of the last message delivered to this page; 0 before the first."""
-        self.epoch: str | None = None
-        """The epoch of the log that it counts in, if the server has told one."""
-        self.recovered = False
-        """Whether the server has given this page its session again, when it came last."""
-        self.session: dict[str, str] = {"pid": ""} if self._recover else {}
-        """What the server needs for that: the pid, which is a secret, and the position in the last
-        event. A tab that has another tab's is that tab, for the server."""
-
-    @property
-    def messages(self) -> list[str]:
-        """The texts on the page, from top to bottom."""
-        return [message.text for message in self.shown]
-
-    @property
-    def connected(self) -> bool:
-        """Whether the server has accepted this tab, and the connection still stands."""
-        sio = self._sio  # another thread may look while this one hangs up
-        return sio is not None and bool(sio.namespaces)
-
-    @property
-    def outcome(self) -> dict[str, Any] | None:
-        """What the server said when this connection had caught up; None before that."""
-        return self.heard.get(CAUGHT_UP)
-
-    @property
-    def opening(self) -> bool:
-        """Whether the tab has asked the server for a connection and waits for the answer."""
-        return self._sio is not None and not self.connected
-
-    @property
-    def outbox(self) -> Outbox:
-        """What the tab has to send."""
-        return self._postman.outbox
+        self._connector = Connector(
+            name,
+            start=self._start,
+            accepted=self._accepted,
+            record=self._record,
+            changed=self._connection_changed,
+        )
 
     @property
     def pending(self) -> list[str]:
         """The texts in the outbox: the server has not answered them yet."""
-        return [letter.text for letter in self.outbox.pending]
-
-    @property
-    def refused(self) -> list[tuple[str, Refused]]:
-        """The messages from the outbox that the server has refused, each with its reason."""
-        return self._postman.refused
+        return [message.text for message in self.outbox.pending]
 
     @property
     def posting(self) -> bool:
-        """Whether the tab has letters to send, and a connection to send them."""
-        return self._postman.busy and self.connected
-
-    @property
-    def returning(self) -> bool:
-        """Whether the tab has lost its connection and is trying to get it back."""
-        return self._returning is not None
+        """Whether the tab has messages to send, and a connection to send them."""
+        return self._sender.busy and self.connected
 
     # What a person does with a tab.
 
@@ -131,7 +99,7 @@ class ChatClient:
 
         Raises ConnectionRefusedError if the server refuses, ConnectionError if it is not there.
         """
-        await self._connect("join")
+        await self._connector.connect("join")
         return self
 
     async def send(self, text: str) -> Any:
@@ -140,14 +108,14 @@ class ChatClient:
         Raises ConnectionError if there is no connection or it is lost before the acknowledgement
         (the message may have arrived or not), Refused if the server refuses the message.
         """
-        self._check_connected()
-        self._record("send", self.name, text)
+        self._connector.check()
+        self._record("send", text)
         try:
             answer = accepted(await self.call(CHAT_MESSAGE, text))
         except Refused:
-            self._record("refuse", self.name, text)
+            self._record("refuse", text)
             raise
-        self._record("acknowledge", self.name, text, answer)
+        self._record("acknowledge", text, answer)
         return answer
 
     def post(self, text: str) -> None:
@@ -155,46 +123,43 @@ class ChatClient:
 
         A refused one is found in `refused`, and the others go on.
         """
-        self._record("send", self.name, text)
+        self._record("send", text)
         self.outbox.add(text)
         if not self.connected:
-            self._postman.interrupt()
-        self._postman.begin()
+            self._sender.interrupt()
+        self._sender.begin()
 
     async def drop(self) -> None:
         """Lose the connection and stay offline. The page stays as it is."""
-        if self._sio is not None:
-            self._record("drop", self.name)
-        await self._hang_up()
+        if self._connector.current is not None:
+            self._record("drop")
+        await self._connector.hang_up()
 
     async def disconnect(self) -> None:
         """Say goodbye and go offline. The page stays as it is; the server keeps nothing for it."""
-        if self._sio is not None:
-            self._record("drop", self.name)
-            await self._sio.goodbye()
-        await self._hang_up()
+        if (connection := self._connector.current) is not None:
+            self._record("drop")
+            await connection.goodbye()
+        await self._connector.hang_up()
 
     async def reconnect(self) -> None:
         """Connect again, sending the offset that the page has reached."""
         if not self.connected:
-            await self._hang_up()
-            await self._connect("reconnect")
+            await self._connector.hang_up()
+            await self._connector.connect("reconnect")
 
     async def reload(self) -> None:
-        """Load the page anew: it forgets its messages and its offset, and connects.
-
-        The outbox stays, as what a page keeps in the browser's storage does.
-        """
-        await self._hang_up()
-        self._forget()
-        await self._connect("reload")
+        """Load the page anew: it forgets its messages and its offset. The outbox stays."""
+        await self._connector.hang_up()
+        self._page = self._new_page()
+        await self._connector.connect("reload")
 
     async def close(self) -> None:
         """Close the tab for good."""
-        if self._sio is not None or self._returning is not None:
-            self._record("close", self.name)
-        await self._hang_up()
-        await self._postman.stop()
+        if self._connector.current is not None or self.returning:
+            self._record("close")
+        await self._connector.hang_up()
+        await self._sender.stop()
 
     # Waiting, by condition and never by time.
 
@@ -204,25 +169,21 @@ class ChatClient:
         return self.messages
 
     async def until(
-        self,
-        condition: Callable[[], bool],
-        wish: str = "is there",
-        patience: float | None = None,
+        self, condition: Callable[[], bool], wish: str = "is there", patience: float | None = None
     ) -> None:
         """Wait until a condition about this tab holds.
 
         Raises TimeoutError, naming the wish and what the page shows, after `patience` seconds, or
         PATIENCE.
         """
-        patience = patience or PATIENCE
-        try:
-            async with asyncio.timeout(patience):
-                await self._wait_for(condition)
-        except TimeoutError:
-            raise TimeoutError(
-                f"after {patience:.0f} s {self.name} still does not do this: {wish}; "
+        async with in_time(
+            lambda s: TimeoutError(
+                f"after {s:.0f} s {self.name} still does not do this: {wish}; "
                 f"the page shows {self.messages}"
-            ) from None
+            ),
+            patience,
+        ):
+            await self._wait_for(condition)
 
     async def _wait_for(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -232,41 +193,8 @@ class ChatClient:
     # What the page's script does.
 
     def show(self, message: Message) -> None:
-        """Put a message on the page. A subclass may be choosier, as a page's script may."""
-        self.shown.append(message)
-        if message.offset is not None:
-            self.offset = message.offset
-        self._record("show", self.name, message.text, message.offset)
-        self._changed.set()
-
-    def _received(self, sio: Line, text: str, offset: int | None = None, *more: Any) -> None:
-        if sio is self._sio:  # and not a late packet of a connection that was given up
-            if not self._told:  # a server that knows no epochs goes on: they mean nothing now
-                self.epoch = None
-            self.show(Message(offset, text))
-            self._note(*more)
-
-    def _placed(self, sio: Line, place: dict[str, Any]) -> None:
-        """Hear where the server goes on, before it does."""
-        if sio is not self._sio:
-            return
-        self._told = True
-        if place["outcome"] != "continued":
-            self._record(place["outcome"], self.name, None, place["after"])
-        if place["outcome"] == "reset":
-            self.shown = []
-        self.offset, self.epoch = place["after"], place["epoch"]
-
-    def _overheard(self, sio: Line, event: str, value: Any = None, *more: Any) -> None:
-        self.heard[event] = value
-        if sio is self._sio:
-            self._note(value, *more)
-        self._changed.set()
-
-    def _note(self, *arguments: Any) -> None:
-        """Note the position that is the last argument of an event, if that is a string."""
-        if self.session and arguments and isinstance(arguments[-1], str):
-            self.session["offset"] = arguments[-1]
+        """Put a message on the page. A subclass may show fewer, as the script of a page may."""
+        self._page.add(message)
 
     async def call(self, event: str, *arguments: Any) -> Any:
         """Emit an event and return what the server acknowledges it with.
@@ -274,136 +202,38 @@ class ChatClient:
         Raises ConnectionError if there is no connection or it is lost before that, TimeoutError if
         there is no answer for PATIENCE seconds, as when no handler is registered for the event.
         """
-        return await self._ask(event, *arguments, heard=True)
-
-    async def _ask(self, event: str, *arguments: Any, heard: bool) -> Any:
-        self._check_connected()
-        with self._awaited(heard) as answer:
-            await self._sio.emit(
-                event, arguments, callback=lambda *values: settle(answer, (*values, None)[0])
-            )
-            try:
-                return await asyncio.wait_for(answer, PATIENCE)
-            except TimeoutError:
-                raise TimeoutError(
-                    f"{self.name} has had no answer to {event!r} for {PATIENCE:.0f} s"
-                ) from None
+        return await self._connector.ask(event, *arguments)
 
     def fail(self, error: BaseException) -> bool:
-        """Raise an error in everything that waits for the server; return whether a caller hears it.
+        """Raise an error in all that waits for the server; return whether a caller sees it.
 
-        A tab that is trying to come back, or to empty its outbox, waits too, and no caller for it.
+        A tab that comes back or empties its outbox waits too, but has no caller.
         """
-        waiting = {answer: heard for answer, heard in self._unanswered.items() if not answer.done()}
-        for answer in waiting:
-            settle(answer, error)
-        return any(waiting.values())
+        connection = self._connector.current
+        return connection is not None and connection.fail(error)
 
-    def _check_connected(self) -> None:
-        if not self.connected:
-            raise ConnectionError(f"{self.name} has no connection: nothing is sent")
+    def _start(self, connection: Connection, kind: str) -> None:
+        """Open a connection; `kind` is what to record when the server is reached."""
 
-    @contextmanager
-    def _awaited(self, heard: bool) -> Iterator[asyncio.Future[Any]]:
-        """Give a future for an answer of the server, which `fail` can find while it is awaited."""
-        answer = asyncio.get_running_loop().create_future()
-        self._unanswered[answer] = heard
-        try:
-            yield answer
-        finally:
-            del self._unanswered[answer]
+        def auth() -> dict[str, Any]:
+            self._record(kind)
+            return self.auth | self._page.auth()
 
-    # The connection.
+        self._page.connect()
+        connection.on("*", partial(self._receive, connection))
+        connection.open(self.url, auth, self.transports)
 
-    async def _connect(self, kind: str) -> None:
-        """Open a new connection; `kind` is what to record when the server can be reached."""
-        begun = False
+    def _accepted(self, welcome: dict[str, Any]) -> None:
+        self._page.accept(welcome)
+        self._sender.begin()
 
-        def auth() -> dict[str, Any]:  # asked when the transport is up, just before CONNECT
-            nonlocal begun
-            begun = True
-            self._record(kind, self.name)
-            epoch = {} if self.epoch is None else {"epoch": self.epoch}
-            return self.auth | {"serverOffset": self.offset} | epoch | self.session
-
-        with self._awaited(heard=not self.returning) as accepted:
-            self.heard.pop(CAUGHT_UP, None)
-            self._told = False
-            self._sio = sio = Line(accepted, self._lost)
-            self._listen(sio)
-            sio.open(self.url, auth, self.transports)
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    welcome = await accepted
-            except BaseException as error:
-                if begun and sio is self._sio:
-                    self._record("drop", self.name)
-                await self._hang_up()
-                if isinstance(error, TimeoutError):
-                    raise ConnectionError(
-                        f"no answer from the server for {PATIENCE:.0f} s"
-                    ) from None
-                raise
-        if self.session:
-            pid = welcome.get("pid", "")
-            self.recovered = bool(pid) and pid == self.session["pid"]
-            self.session["pid"] = pid
-        self._changed.set()
-        self._postman.begin()
-
-    def _listen(self, sio: Line) -> None:
-        """Register what the page's script does with what comes over a connection."""
-        sio.on(CHAT_MESSAGE, partial(self._received, sio))
-        sio.on(CATCHING_UP, partial(self._placed, sio))
-        sio.on(WHERE, lambda *words: self.offset)
-        sio.on("*", partial(self._overheard, sio))
-
-    def _lost(self, sio: Line) -> None:
-        """Notice that the connection is gone, though nobody asked for it: come back."""
-        if sio is not self._sio:
-            return
-        self._let_go()
-        self._record("drop", self.name)
-        self.fail(ConnectionError(f"{self.name} lost the connection before the answer"))
-        self._returning = asyncio.create_task(self._come_back())
+    def _connection_changed(self) -> None:
+        if self._connector.current is None:
+            self._sender.interrupt()
         self._changed.set()
 
-    async def _come_back(self) -> None:
-        pause = FIRST_RETRY
-        while not await self._answered():
-            pause = await rest(pause)
-        self._returning = None
+    def _receive(self, connection: Connection, event: str, *values: Any) -> Any:
+        if connection is not self._connector.current:  # a late packet of one that was given up
+            return None
         self._changed.set()
-
-    async def _answered(self) -> bool:
-        """Try to connect again; return whether there is nothing more to try.
-
-        A tab that is refused stays away, as the official client does, and so does one that failed
-        because the server did.
-        """
-        try:
-            await self._connect("reconnect")
-        except Exception as error:
-            refused = isinstance(error, ConnectionRefusedError)
-            return refused or not isinstance(error, ConnectionError)
-        return True
-
-    async def _hang_up(self) -> None:
-        """Close the TCP connection without a goodbye, and stop trying to come back."""
-        if self._returning is not None and self._returning is not asyncio.current_task():
-            self._returning.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._returning
-            self._returning = None
-        self._let_go()
-        self.fail(ConnectionError(f"{self.name} hung up before the answer"))
-        if self._closing:
-            await asyncio.wait(self._closing)  # it goes on if we are cancelled: the next one waits
-
-    def _let_go(self) -> None:
-        """Close what is left of the connection, in a task of its own."""
-        if self._sio is not None:
-            self._closing.add(closing := asyncio.create_task(self._sio.close()))
-            closing.add_done_callback(self._closing.discard)
-            self._sio = None
-            self._postman.interrupt()
+        return self._page.receive(event, *values)

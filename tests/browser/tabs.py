@@ -52,7 +52,7 @@ class Tab:
         self.state, self.problem = page.get_by_role("status"), page.get_by_role("alert")
         self.text = page.get_by_label("Message", exact=True)
         self.messages = page.get_by_role("list", name="Messages").get_by_role("listitem")
-        self.letters = page.get_by_role("list", name="Not sent yet").get_by_role("listitem")
+        self.pending = page.get_by_role("list", name="Not sent yet").get_by_role("listitem")
 
     def press(self, button):
         self.page.get_by_role("button", name=button, exact=True).click()
@@ -67,8 +67,8 @@ class Tab:
 
     def holds(self, *texts):
         """Wait until these texts, and no others, are in the outbox."""
-        expect(self.letters).to_contain_text(texts)
-        expect(self.letters).to_have_count(len(texts))
+        expect(self.pending).to_contain_text(texts)
+        expect(self.pending).to_have_count(len(texts))
 
     def says(self, state):
         expect(self.state).to_have_text(state)

@@ -14,7 +14,7 @@ LONG = "https://example.org/" + "very-" * 100 + "long"
 
 
 def test_message_is_seen_in_both_tabs(open_tab):
-    """Two tabs show the same messages in the same order, whoever sent them; nobody complains."""
+    """Two tabs show the same messages in the same order, whichever tab sent them; no errors."""
     ann, bob = open_tab(), open_tab()
     complaints = []
     for tab in (ann, bob):
@@ -38,7 +38,7 @@ def test_new_page_writes_nothing_to_the_console(context, server):
 
 
 def test_dropped_tab_catches_up(open_tab):
-    """The button really closes the line: nothing comes through until the tab is back."""
+    """The button really closes the connection: nothing arrives until the tab is back."""
     ann, bob = open_tab(), open_tab()
     ann.send("1")
     bob.shows("1")
@@ -55,7 +55,7 @@ def test_dropped_tab_catches_up(open_tab):
 
 
 def test_drop_closes_the_websocket(context, server):
-    """Dropping is no pretence: the browser's own connection ends."""
+    """A drop ends the browser's own connection."""
     page = context.new_page()
     with page.expect_websocket() as opened:
         page.goto(server.url)
@@ -108,14 +108,14 @@ def test_markup_is_shown_as_text(open_tab):
 
 
 def test_same_markup_as_html_would_run(open_tab):
-    """The control: the image of the test above does run where somebody forgets to escape it."""
+    """The control: the image of the test above does run where it is not escaped."""
     tab = open_tab()
     tab.page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", MARKUP[0])
     tab.page.wait_for_function("window.ran")
 
 
 def test_refused_connection_is_said_and_not_awaited(context, server):
-    """A page that asks with a bad offset is told so, and does not claim to be connecting."""
+    """A page that asks with a bad offset gets an error, and does not claim to be connecting."""
     page = context.new_page()
     rewrite(page, "page.js", "serverOffset: asked", 'serverOffset: "abc"')
     page.goto(server.url)
@@ -125,11 +125,11 @@ def test_refused_connection_is_said_and_not_awaited(context, server):
 
 
 def test_message_without_a_connection_waits_for_it(open_tab):
-    """A tab that is off the line keeps the message and says so; back again, it sends it."""
+    """An offline tab keeps the message and shows that; when it is back, it sends it."""
     tab = open_tab()
     tab.press("Drop the line")
     tab.send("are you there?")
-    expect(tab.letters).to_have_text(["are you there?waits for the connection"])
+    expect(tab.pending).to_have_text(["are you there?waits for the connection"])
     expect(tab.text).to_have_value("")
     tab.press("Reconnect")
     tab.shows("are you there?")
@@ -164,7 +164,7 @@ def test_page_in_a_frame_leaves_the_focus_where_it_is(context, server):
 
 
 def test_keyboard_alone_is_enough(open_tab):
-    """Without a mouse: write and send, drop the line, reconnect, send by the button, reload."""
+    """Without a mouse: write and send, drop, reconnect, send by the button, reload."""
     tab = open_tab()
     keys = tab.page.keyboard
     expect(tab.text).to_be_focused()
@@ -230,8 +230,8 @@ def test_narrow_screen_needs_no_sideways_scrolling(open_tab, width):
     tab.press("Drop the line")
     for _ in range(10):
         tab.send(LONG)
-    expect(tab.letters).to_have_count(11)
-    expect(tab.letters.last).to_be_in_viewport()
+    expect(tab.pending).to_have_count(11)
+    expect(tab.pending.last).to_be_in_viewport()
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     sideways = "lists => lists.every((list) => list.scrollWidth <= list.clientWidth)"
     assert tab.page.locator("ol").evaluate_all(sideways)
@@ -255,12 +255,12 @@ def test_newest_message_is_in_view(long_tab):
     expect(long_tab.messages.first).not_to_be_in_viewport()
     long_tab.press("Drop the line")
     long_tab.send("x")
-    expect(long_tab.letters).to_be_visible()
+    expect(long_tab.pending).to_be_visible()
     expect(long_tab.messages.last).to_be_in_viewport(ratio=1)
 
 
 def test_reader_who_scrolled_up_is_left_alone(long_tab):
-    """Somebody who reads old messages keeps them in view when a new one arrives."""
+    """A reader of old messages keeps them in view when a new one arrives."""
     long_tab.messages.first.scroll_into_view_if_needed()
     expect(long_tab.messages.first).to_be_in_viewport()
     long_tab.send("new")
@@ -286,7 +286,7 @@ def test_page_without_its_client_loads_it_from_the_network(context, server):
 
 
 def test_changed_client_from_the_network_is_not_run(context, server):
-    """The control: one byte more, and the integrity hash keeps it out; the page says what is up."""
+    """The control: one byte more, and the integrity hash keeps it out; the page says why."""
     page = context.new_page()
     without_client(page, BROWSER_CLIENT.read_bytes() + b"\n")
     page.goto(server.url)

@@ -18,11 +18,11 @@ from chatlab.messages import CATCHING_UP, CHAT_MESSAGE
 from chatlab.server.app import create_app
 
 ANEW = "The server has another history: the page began anew."
-WITHOUT_EPOCH = ("page.js", ", epoch: kept.epoch", "")
-WITHOUT_TOLD = ("page.js", 'socket.on("catching up"', 'socket.on("not this"')
+WITHOUT_EPOCH = ("page.js", ", epoch: saved.epoch", "")
+WITHOUT_PLACE = ("page.js", 'socket.on("catching up"', 'socket.on("not this"')
 OTHER = ["other 1", "other 2", "other 3", "other 4"]
 KEEP_3 = pytest.mark.parametrize("options", [("--keep", "3")])
-COUNT_WHAT_IS_SAID = """() => {
+COUNT_ANNOUNCEMENTS = """() => {
     window.said = 0;
     new MutationObserver(() => { window.said += 1; })
       .observe(document.getElementById("anew"), { childList: true });
@@ -76,7 +76,7 @@ def replaced(tab, server, db, *texts, gone=0):
 def test_other_log_takes_the_place_of_the_list(open_tab, server, db, texts):
     """However long it is: the page shows it, and nothing else, and says so once."""
     tab = open_tab()
-    tab.page.evaluate(COUNT_WHAT_IS_SAID)
+    tab.page.evaluate(COUNT_ANNOUNCEMENTS)
     replaced(tab, server, db, *texts)
     began_anew(tab)
     tab.shows(*texts)
@@ -100,7 +100,7 @@ def test_longer_log_is_not_noticed_without_the_epoch(context, open_tab, server, 
 
 
 def test_other_log_is_noticed_after_a_reload(open_tab, server, db):
-    """The page that is loaded knows the epoch of the list that it has kept."""
+    """The page that is loaded knows the epoch of the list that it has saved."""
     tab = open_tab()
     send_all(tab, "1", "2")
     tab.page.goto("about:blank")
@@ -113,22 +113,22 @@ def test_other_log_is_noticed_after_a_reload(open_tab, server, db):
     tab.shows(*OTHER)
 
 
-def test_letters_are_sent_to_the_other_log(open_tab, server, db):
+def test_outbox_messages_are_sent_to_the_other_log(open_tab, server, db):
     """What was not acknowledged belongs to no history yet: it is stored in this one."""
     tab = open_tab()
     send_all(tab, "1", "2")
     leave(tab)
-    tab.send("letter 1")
-    tab.send("letter 2")
-    tab.holds("letter 1", "letter 2")
+    tab.send("message 1")
+    tab.send("message 2")
+    tab.holds("message 1", "message 2")
     server.kill()
     replace_database(db, *OTHER)
     server.start()
     tab.press("Reconnect")
-    tab.shows(*OTHER, "letter 1", "letter 2")
+    tab.shows(*OTHER, "message 1", "message 2")
     tab.holds()
     began_anew(tab)
-    assert stored(db) == [*OTHER, "letter 1", "letter 2"]
+    assert stored(db) == [*OTHER, "message 1", "message 2"]
 
 
 def put_back_and_grown(open_tab, server, db):
@@ -226,7 +226,7 @@ def test_messages_that_are_gone_have_a_marker(open_tab):
 @KEEP_3
 def test_messages_that_are_gone_are_not_missed_without_the_marker(context, open_tab):
     """The control: a page that does not listen shows the list as if it were whole."""
-    rewrite(context, *WITHOUT_TOLD)
+    rewrite(context, *WITHOUT_PLACE)
     ann, bob = open_tab(), open_tab()
     send_all(ann, "1")
     bob.shows("1")
@@ -266,7 +266,7 @@ def test_other_log_without_its_beginning_is_shown_with_the_marker(open_tab, serv
 
 @KEEP_3
 def test_marker_that_is_not_kept_is_a_hole(open_tab):
-    """Whoever has taken it out of what is kept: the page asks for everything again."""
+    """If an item of the saved list is missing, the page asks for everything again."""
     ann, bob = open_tab(), open_tab()
     send_all(ann, "1")
     bob.shows("1")
@@ -280,7 +280,7 @@ def test_marker_that_is_not_kept_is_a_hole(open_tab):
 
 
 def told_twice(sio, log):
-    """A server that says twice in one connection from where it goes on, as to a slow reader."""
+    """A server that sends its place twice on one connection, as to a slow reader."""
 
     @sio.event
     async def connect(sid, environ, auth):
@@ -300,7 +300,7 @@ def test_gap_that_is_told_twice_has_one_marker(open_tab, start):
     tab.shows("<b>1</b>", "Messages 2 to 5 are gone from the server.", "6")
 
 
-# Servers that tell nothing.
+# Servers that do not send their place in the log.
 
 
 def test_server_that_tells_nothing_is_asked_for_the_rest(open_tab, start):
@@ -339,7 +339,7 @@ def test_other_log_of_a_server_that_tells_nothing_is_noticed_if_it_is_shorter(
 
 
 def everything(sio, log):
-    """A server that sends the whole log to everybody who comes."""
+    """A server that sends the whole log to every new client."""
 
     @sio.event
     async def connect(sid, environ, auth):

@@ -1,4 +1,4 @@
-"""The page's outbox in a real browser: what was written arrives once and in order, or is said."""
+"""The page's outbox in a real browser: messages arrive once and in order, or are reported."""
 
 import contextlib
 import sqlite3
@@ -68,7 +68,7 @@ def open_lossy_tab(context, open_tab):
 
 
 def write_offline(tab, *texts):
-    """Drop the line and write; what was written waits."""
+    """Drop the connection and write; what was written waits."""
     tab.press("Drop the line")
     tab.says("line dropped")
     for text in texts:
@@ -81,10 +81,10 @@ def lose(tab, fate):
 
 
 def refuse(tab, text):
-    """Write what the server refuses; return the item of the letter."""
+    """Write what the server refuses; return the item of the message."""
     tab.text.evaluate("input => input.removeAttribute('maxlength')")
     tab.send(text)
-    item = tab.letters.filter(has=tab.page.get_by_role("button", name="Edit"))
+    item = tab.pending.filter(has=tab.page.get_by_role("button", name="Edit"))
     expect(item).to_contain_text("Not sent: a message has at most 10,000 characters.")
     return item
 
@@ -95,7 +95,7 @@ TOO_LONG = "x" * 10_001
 
 
 def test_tab_that_lives_sends_what_a_closed_one_has_left(open_tab, db):
-    """It need not be loaded anew, and it does not send what belongs to a tab that lives."""
+    """It need not be loaded anew, and it does not send what belongs to an open tab."""
     ann, bob = open_tab(), open_tab()
     write_offline(ann, "one", "two")
     bob.send("before")
@@ -107,7 +107,7 @@ def test_tab_that_lives_sends_what_a_closed_one_has_left(open_tab, db):
 
 
 def test_reload_sends_what_was_pending_once_and_in_order(open_tab, db):
-    """What was written off the line is stored in the order of writing, after a reload."""
+    """What was written offline is stored in the order of writing, after a reload."""
     tab = open_tab()
     write_offline(tab, *TEXTS)
     tab.press("Reload")
@@ -117,7 +117,7 @@ def test_reload_sends_what_was_pending_once_and_in_order(open_tab, db):
 
 
 def test_closed_tab_is_sent_by_the_next(open_tab, db):
-    """The letters of a tab that is gone belong to whoever comes next."""
+    """The messages of a tab that is gone are sent by the next tab."""
     tab = open_tab()
     write_offline(tab, *TEXTS)
     tab.page.close()
@@ -145,7 +145,7 @@ def test_killed_server_gets_what_was_written_meanwhile(open_tab, server, db):
 
 
 def test_order_holds_when_the_clock_steps_back(open_tab, db):
-    """A later letter comes later, before a reload and after it, whatever the clock says."""
+    """A later message comes later, before a reload and after it, whatever the clock says."""
     tab = open_tab()
     tab.press("Drop the line")
     tab.page.evaluate("() => { const now = Date.now(); Date.now = () => now + 120_000; }")
@@ -164,7 +164,7 @@ def test_order_holds_when_the_clock_steps_back(open_tab, db):
 
 
 def test_written_before_the_client_has_loaded_is_sent_later(context, server, db):
-    """The form works at once: its letters wait for the rest of the page."""
+    """The form works at once: its messages wait for the rest of the page."""
     page = context.new_page()
     held = []
     page.route("**/page/vendor/*", lambda route: held.append(route))
@@ -172,7 +172,7 @@ def test_written_before_the_client_has_loaded_is_sent_later(context, server, db)
         page.goto(server.url, wait_until="commit")
     tab = Tab(page)
     tab.send("early")
-    expect(tab.letters).to_contain_text(["waits for the connection"])
+    expect(tab.pending).to_contain_text(["waits for the connection"])
     held[0].continue_()
     tab.shows("early")
     tab.holds()
@@ -180,7 +180,7 @@ def test_written_before_the_client_has_loaded_is_sent_later(context, server, db)
 
 
 def test_written_before_the_script_has_loaded_stays_in_the_form(context, server):
-    """Nobody could take it yet: the form does nothing, and the page is not left."""
+    """No script could take it yet: the form does nothing, and the page is not left."""
     page, held = context.new_page(), []
     page.route("**/page/page.js", lambda route: held.append(route))
     with page.expect_request("**/page/page.js"):
@@ -197,7 +197,7 @@ def test_written_before_the_script_has_loaded_stays_in_the_form(context, server)
 
 @pytest.mark.parametrize("fate", ["close", "swallow"])
 def test_lost_acknowledgement_stores_once(context, open_lossy_tab, db, fate):
-    """The connection breaks, or stands and is silent: the letter is sent again and stored once."""
+    """The connection breaks, or stands and is silent: the message is sent again and stored once."""
     rewrite(context, "outbox.js", "ANSWER_WITHIN = 10_000", "ANSWER_WITHIN = 500")
     tab = open_lossy_tab()
     lose(tab, fate)
@@ -221,8 +221,8 @@ def test_lost_acknowledgement_stores_twice_without_a_key(context, open_lossy_tab
     assert stored(db) == ["one", *TEXTS]
 
 
-def test_letter_that_was_not_stored_is_tried_again(open_tab, db):
-    """While the database says no the letter waits and says why, and those behind it wait too."""
+def test_message_that_was_not_stored_is_tried_again(open_tab, db):
+    """While the database fails, the message waits and shows why, and those behind it wait too."""
     tab = open_tab()
     with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as other:
         other.execute(
@@ -231,7 +231,7 @@ def test_letter_that_was_not_stored_is_tried_again(open_tab, db):
         tab.send("one")
         tab.send("two")
         sentence = "the message could not be stored: no room; it will be sent again"
-        expect(tab.letters).to_have_text([f"one{sentence}", "twowaits for its turn"])
+        expect(tab.pending).to_have_text([f"one{sentence}", "twowaits for its turn"])
         other.execute("DROP TRIGGER no")
     tab.shows("one", "two")
     tab.holds()
@@ -256,8 +256,8 @@ def test_pause_grows_with_each_failure_up_to_half_a_minute(open_tab):
 # Two tabs that share what is stored.
 
 
-def test_two_tabs_send_the_same_letters_once_and_in_order(context, open_tab, server, db):
-    """Both send all of them at the same time, and no letter overtakes another."""
+def test_two_tabs_send_the_same_messages_once_and_in_order(context, open_tab, server, db):
+    """Both send all of them at the same time, and no message overtakes another."""
     texts = [str(number) for number in range(30)]
     ann = open_tab()
     write_offline(ann, *texts)
@@ -270,8 +270,8 @@ def test_two_tabs_send_the_same_letters_once_and_in_order(context, open_tab, ser
     assert stored(db) == texts
 
 
-def test_letter_that_another_tab_has_sent_leaves_the_outbox(open_tab):
-    """A tab that is still off the line knows that its letters were sent."""
+def test_message_that_another_tab_has_sent_leaves_the_outbox(open_tab):
+    """A tab that is still offline knows that its messages were sent."""
     ann = open_tab()
     write_offline(ann, *TEXTS)
     bob = open_tab()
@@ -281,20 +281,20 @@ def test_letter_that_another_tab_has_sent_leaves_the_outbox(open_tab):
 
 
 def test_refusal_is_heard_in_the_other_tab_and_so_is_its_end(open_tab):
-    """Both tabs have the letter; one hears the refusal, the other one throws the letter away."""
+    """Both tabs have the message; one gets the refusal, the other one throws the message away."""
     ann = open_tab()
     ann.text.evaluate("input => input.removeAttribute('maxlength')")
     write_offline(ann, TOO_LONG)
     bob = open_tab()
     for tab in (bob, ann):
-        expect(tab.letters).to_contain_text("Not sent: a message has at most 10,000 characters.")
+        expect(tab.pending).to_contain_text("Not sent: a message has at most 10,000 characters.")
     ann.press("Discard")
     for tab in (ann, bob):
         tab.holds()
 
 
 def test_two_writers_keep_what_the_other_has_stored(open_tab, db):
-    """Both write off the line, by turns; both reload, and nothing is gone."""
+    """Both write offline, by turns; both reload, and nothing is gone."""
     ann, bob = open_tab(), open_tab()
     for tab in (ann, bob):
         tab.press("Drop the line")
@@ -311,10 +311,10 @@ def test_two_writers_keep_what_the_other_has_stored(open_tab, db):
         assert mine == [f"{name} {number}" for number in range(4)]
 
 
-# Refused letters.
+# Refused messages.
 
 
-def test_refused_letter_does_not_hold_up_the_next(open_tab, db):
+def test_refused_message_does_not_hold_up_the_next(open_tab, db):
     """It stays, with the server's sentence, also after a reload; the next one is sent."""
     tab = open_tab()
     refuse(tab, TOO_LONG)
@@ -324,7 +324,7 @@ def test_refused_letter_does_not_hold_up_the_next(open_tab, db):
     tab.press("Reload")
     tab.says("connecting …")
     tab.shows("short")
-    expect(tab.letters).to_contain_text(["Not sent: a message has at most 10,000 characters."])
+    expect(tab.pending).to_contain_text(["Not sent: a message has at most 10,000 characters."])
     assert stored(db) == ["short"]
 
 
@@ -345,7 +345,7 @@ def test_edit_takes_the_text_back_into_the_form(open_tab, db):
     assert stored(db) == ["short"]
 
 
-def test_discard_throws_the_letter_away(open_tab, db):
+def test_discard_throws_the_message_away(open_tab, db):
     """For good: also after a reload, it is not there."""
     tab = open_tab()
     item = refuse(tab, TOO_LONG)
@@ -358,7 +358,7 @@ def test_discard_throws_the_letter_away(open_tab, db):
     assert stored(db) == []
 
 
-def test_letter_is_shown_as_text(open_tab):
+def test_message_is_shown_as_text(open_tab):
     """What waits is never HTML either."""
     tab = open_tab()
     write_offline(tab, "<img src=x onerror='window.ran = true'>")
@@ -471,11 +471,11 @@ def test_page_works_with_the_server_of_the_tutorial(context, start, db):
     assert stored(db) == TEXTS
 
 
-# The list of messages, kept for a reload.
+# The list of messages, saved for a reload.
 
 
 def test_reload_asks_only_for_what_is_new(open_tab):
-    """The kept list is shown again, and the rest comes from the server."""
+    """The saved list is shown again, and the rest comes from the server."""
     ann, bob = open_tab(), open_tab()
     for text in TEXTS[:2]:
         ann.send(text)
@@ -519,7 +519,7 @@ def test_list_that_is_not_kept_whole_is_not_kept(context, open_tab):
 
 
 def test_list_with_a_hole_is_not_used(open_tab):
-    """Whoever has taken an item out of the middle: the page asks for everything."""
+    """If an item in the middle is missing, the page asks for everything."""
     tab = open_tab()
     for text in TEXTS:
         tab.send(text)

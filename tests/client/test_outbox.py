@@ -5,8 +5,8 @@ from uuid import UUID
 from chatlab.client.outbox import Outbox
 
 
-def test_letters_stay_in_order_until_they_are_answered():
-    """Being sent changes nothing: a letter may not have arrived."""
+def test_messages_stay_in_order_until_they_are_answered():
+    """Being sent changes nothing: a message may not have arrived."""
     outbox = Outbox()
     for text in ("one", "two", "three"):
         outbox.add(text)
@@ -14,14 +14,14 @@ def test_letters_stay_in_order_until_they_are_answered():
     outbox.sent(first)
     assert outbox.pending == [first, second, third]
     outbox.answered(second)
-    assert [letter.text for letter in outbox.pending] == ["one", "three"]
+    assert [message.text for message in outbox.pending] == ["one", "three"]
 
 
-def test_each_letter_has_a_key_of_its_own():
-    """Equal texts, and letters of other tabs, have other keys; each is a UUID."""
+def test_each_message_has_a_key_of_its_own():
+    """Equal texts, and messages of other tabs, have other keys; each is a UUID."""
     outboxes = [Outbox(), Outbox()]
     for outbox in outboxes * 2:
         outbox.add("hello")
-    keys = {letter.client_offset for outbox in outboxes for letter in outbox.pending}
+    keys = {message.client_offset for outbox in outboxes for message in outbox.pending}
     assert len(keys) == 4
     assert all(str(UUID(key)) == key for key in keys)

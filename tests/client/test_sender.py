@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from support import Forgetful, Hold, Keyless, serving, turns
 
-import chatlab.client.tab
+import chatlab.client.connection
 from chatlab.client.outbox import Outbox
 from chatlab.client.sender import FIRST_RETRY, LAST_RETRY, rest
 from chatlab.client.tab import ChatClient
@@ -73,7 +73,7 @@ async def test_messages_that_are_posted_offline_are_sent_later(server, transport
 
 
 async def fault(direction, outbox, transports):
-    """Let a message of ann's, or its answer, get lost on the line; return the verdict."""
+    """Let a message of ann's, or its answer, get lost on the way; return the verdict."""
     tab = partial(ChatClient, outbox=outbox, transports=transports)
     async with Lab(chat) as lab:
         ann, _ = await lab.join("ann", tab=tab), await lab.join("bob")
@@ -134,7 +134,7 @@ async def test_restart_and_kill_of_the_server_lose_nothing():
 
 
 async def test_message_that_cannot_be_stored_now_is_sent_again(tmp_path, monkeypatch):
-    """A full disk is no refusal: the letters wait in their order until there is room."""
+    """A full disk is no refusal: the messages wait in their order until there is room."""
     failures, append = [2], MessageLog.append
 
     async def append_at_last(log, text, key):
@@ -162,7 +162,7 @@ def test_error_that_is_worth_another_attempt_has_one_name():
 
 async def test_message_without_an_answer_in_time_is_sent_again(tmp_path, monkeypatch):
     """The connection stands, and the key is the same: it is stored once."""
-    monkeypatch.setattr(chatlab.client.tab, "PATIENCE", 0.05)
+    monkeypatch.setattr(chatlab.client.connection, "PATIENCE", 0.05)
     thinks, keys = Hold(), []
 
     def thoughtful(sio, log):
@@ -202,7 +202,7 @@ async def test_pauses_between_attempts_grow_up_to_a_bound(monkeypatch):
     assert len({time / pause for pause, time in zip(pauses, slept, strict=True)}) > 10
 
 
-async def test_closed_tab_stops_posting_and_keeps_its_letters(server):
+async def test_closed_tab_stops_posting_and_keeps_its_messages(server):
     """No task is left; a tab that is opened again sends them."""
     before = asyncio.all_tasks()
     ann = await ChatClient(server.url).open()
@@ -217,7 +217,7 @@ async def test_closed_tab_stops_posting_and_keeps_its_letters(server):
 
 
 async def test_error_of_the_server_is_raised_by_the_lab():
-    """The letter stays, and is not sent to a broken server again and again."""
+    """The message stays, and is not sent to a broken server again and again."""
 
     def broken(sio):
         @sio.on("chat message")

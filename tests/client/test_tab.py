@@ -11,7 +11,7 @@ import pytest
 from socketio.exceptions import ConnectionRefusedError as Refusal
 from support import Hold, serving, turns
 
-import chatlab.client.tab
+import chatlab.client.connection
 from chatlab.client.tab import ChatClient
 from chatlab.harness.background import BackgroundServer
 from chatlab.harness.network import Link
@@ -25,7 +25,7 @@ EVERY_TRANSPORT = [("websocket",), ("polling",), ("polling", "websocket")]
 
 
 class Tutorial:
-    """The server of the tutorial, which also tells who connects, and can be held."""
+    """The server of the tutorial, which also records who connects, and can be held."""
 
     def __init__(self):
         self.auths = []
@@ -86,7 +86,7 @@ async def tab(server):
 @pytest.fixture
 def impatient(monkeypatch):
     """Waiting in vain takes no time."""
-    monkeypatch.setattr(chatlab.client.tab, "PATIENCE", 0.05)
+    monkeypatch.setattr(chatlab.client.connection, "PATIENCE", 0.05)
 
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
@@ -102,7 +102,7 @@ async def test_message_is_acknowledged_and_shown(tab, transports):
 
 
 async def test_tab_says_what_else_it_is_told_to_say(tab, tutorial):
-    """With every connection, beside its offset, which nobody says for it."""
+    """With every connection, beside its offset, which `auth` cannot replace."""
     auth = {"code": "K7PQ2M", "serverOffset": 99}
     ann = await tab("ann", auth=auth)
     await ann.send("hello")
@@ -276,7 +276,7 @@ async def test_refused_connection_is_an_error(tmp_path, transports):
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 async def test_no_server_is_a_connection_error(transports):
-    """Nobody listens on the port."""
+    """No server listens on the port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     ann = ChatClient(f"http://127.0.0.1:{port}", transports=transports)
@@ -287,7 +287,7 @@ async def test_no_server_is_a_connection_error(transports):
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 async def test_server_that_does_not_answer_is_a_connection_error(impatient, transports):
-    """Somebody listens, and never says a word."""
+    """A server listens, and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ann = ChatClient(f"http://127.0.0.1:{silent.getsockname()[1]}", transports=transports)
         with pytest.raises(ConnectionError, match="no answer"):
@@ -362,7 +362,7 @@ async def test_drop_between_two_polls_is_a_drop(tab, monkeypatch):
 
 
 async def test_answer_to_a_poll_that_breaks_off_is_a_lost_connection(tab, monkeypatch):
-    """The line breaks in the middle of it: the tab notices, comes back, and has the message."""
+    """The connection breaks in the middle of it: the tab comes back and has the message."""
     ann, bob = await tab("ann"), await tab("bob", transports=("polling",))
     broken, read = [], aiohttp.ClientResponse.read
 
@@ -370,7 +370,7 @@ async def test_answer_to_a_poll_that_breaks_off_is_a_lost_connection(tab, monkey
         body = await read(answer)
         if b"hello" in body and not broken:
             broken.append(body)
-            raise aiohttp.ClientPayloadError("the line broke")
+            raise aiohttp.ClientPayloadError("the connection broke")
         return body
 
     monkeypatch.setattr(aiohttp.ClientResponse, "read", read_half)
@@ -381,7 +381,7 @@ async def test_answer_to_a_poll_that_breaks_off_is_a_lost_connection(tab, monkey
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 async def test_connection_lost_before_it_is_accepted_is_an_error(tmp_path, transports):
-    """The line breaks while the server thinks: nobody waits for their patience."""
+    """The connection breaks while the server thinks: no caller waits for PATIENCE."""
     thinks = Hold()
 
     def thoughtful(sio, log):
@@ -398,8 +398,8 @@ async def test_connection_lost_before_it_is_accepted_is_an_error(tmp_path, trans
         opening = asyncio.create_task(ann.open())
         await thinks.reached.wait()
         link.cut()
-        link.server_port = 1  # where nobody listens: aiohttp may try again
-        async with asyncio.timeout(chatlab.client.tab.PATIENCE / 2):
+        link.server_port = 1  # where no server listens: aiohttp may try again
+        async with asyncio.timeout(chatlab.client.connection.PATIENCE / 2):
             with pytest.raises(ConnectionError, match="before the server answered"):
                 await opening
         thinks.released.set()
@@ -408,9 +408,9 @@ async def test_connection_lost_before_it_is_accepted_is_an_error(tmp_path, trans
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 async def test_drop_that_is_interrupted_is_finished_by_the_next(tab, transports):
-    """Whoever hangs up is interrupted at once: the connection ends all the same."""
+    """The task that hangs up is cancelled at once: the connection ends all the same."""
     bob = await tab("bob", transports=transports)
-    session = bob._sio.eio.http
+    session = bob._connector.current.eio.http
     interrupted = asyncio.create_task(bob.drop())
     await asyncio.sleep(0)
     interrupted.cancel()
@@ -420,7 +420,7 @@ async def test_drop_that_is_interrupted_is_finished_by_the_next(tab, transports)
 
 
 async def test_error_given_to_a_waiting_tab_is_raised_there(tab, tutorial):
-    """`fail` says whether a caller hears the error: one that waits for an answer, or nobody."""
+    """`fail` says whether a caller gets the error: one may wait for an answer, or none."""
     tutorial.may_answer.clear()
     ann = await tab()
     assert not ann.fail(KeyError("a bug"))
@@ -434,7 +434,7 @@ async def test_error_given_to_a_waiting_tab_is_raised_there(tab, tutorial):
 async def test_event_without_a_handler_is_an_error_in_the_end(tab, monkeypatch):
     """A mistyped name is never answered: the sentence names it."""
     ann = await tab()
-    monkeypatch.setattr(chatlab.client.tab, "PATIENCE", 0.05)
+    monkeypatch.setattr(chatlab.client.connection, "PATIENCE", 0.05)
     with pytest.raises(TimeoutError, match="no answer to 'chat mesage'"):
         await ann.call("chat mesage", "hello")
 
@@ -442,7 +442,7 @@ async def test_event_without_a_handler_is_an_error_in_the_end(tab, monkeypatch):
 async def test_waiting_in_vain_says_for_what(tab, monkeypatch):
     """sees and until name the wish and the page; what holds already is not waited for."""
     ann = await tab()
-    monkeypatch.setattr(chatlab.client.tab, "PATIENCE", 0.05)
+    monkeypatch.setattr(chatlab.client.connection, "PATIENCE", 0.05)
     ann.show(Message(1, "hello"))
     assert await ann.sees(1) == ["hello"]
     with pytest.raises(TimeoutError, match=r"ann .*shows 2 messages.*\['hello'\]"):
@@ -454,21 +454,21 @@ async def test_waiting_in_vain_says_for_what(tab, monkeypatch):
 async def test_late_packet_of_a_given_up_connection_is_ignored(tab):
     """It belongs to the page of before; a packet of the connection that stands is shown."""
     ann = await tab()
-    given_up = ann._sio
+    given_up = ann._connector.current
     await ann.reload()
-    ann._received(given_up, "late", 7)
+    ann._receive(given_up, CHAT_MESSAGE, "late", 7)
     assert (ann.messages, ann.offset) == ([], 0)
-    ann._received(ann._sio, "in time", 8)
+    ann._receive(ann._connector.current, CHAT_MESSAGE, "in time", 8)
     assert (ann.messages, ann.offset) == (["in time"], 8)
 
 
 async def test_late_loss_of_a_given_up_connection_is_ignored(tab):
     """The tab has a new connection, which is not lost."""
     ann = await tab()
-    given_up = ann._sio
+    given_up = ann._connector.current
     await ann.drop()
     await ann.reconnect()
-    ann._lost(given_up)
+    ann._connector._lost(given_up)
     assert (ann.connected, ann.returning) == (True, False)
 
 
@@ -531,7 +531,7 @@ async def recovering(tmp_path):
 
 
 def tutorial_again(sio, log):
-    """The tutorial's server with its branch: catch-up only for those who are not recovered."""
+    """The tutorial's server with its branch: catch-up only for clients that are not recovered."""
 
     @sio.event
     async def connect(sid, environ, auth):
@@ -585,7 +585,7 @@ async def test_tab_that_says_goodbye_or_reloads_does_not_recover(recovering):
 
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 async def test_goodbye_ends_the_session_on_the_server(recovering, transports):
-    """The server is told before the line is cut."""
+    """The server gets the goodbye before the connection is cut."""
     tab = await ChatClient(recovering.url, transports=transports, recover=True).open()
     assert recovering.sio.manager.registry.sessions
     await tab.disconnect()
@@ -597,7 +597,7 @@ async def test_goodbye_ends_the_session_on_the_server(recovering, transports):
 
 
 async def test_tab_that_does_not_ask_is_never_recovered(recovering):
-    """And its page is sent the text and the offset, as ever."""
+    """And the server sends it the text and the offset, as before."""
     tab = await ChatClient(recovering.url).open()
     await tab.drop()
     await tab.reconnect()

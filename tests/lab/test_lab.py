@@ -143,7 +143,7 @@ async def test_error_of_the_lab_before_does_not_stop_the_start_cell():
     ann = await first.join("ann")
     with pytest.raises(KeyError):
         await ann.send("hello")
-    await ann._sio.emit("chat message", "nobody waits for this")
+    await ann._connector.current.emit("chat message", "nobody waits for this")
     await until(lambda: first.server.errors)
     async with Lab(echo) as second:
         assert second.server.running
@@ -173,7 +173,7 @@ async def test_quiet_waits_for_a_handler_that_takes_its_time():
         ann, bob = await lab.join("ann", "bob")
         await ann.send("hello")
         quiet = asyncio.create_task(lab.quiet())
-        await asyncio.to_thread(held.began.wait, chatlab.client.tab.PATIENCE)
+        await asyncio.to_thread(held.began.wait, chatlab.client.PATIENCE)
         assert await ann.call("ping") == "pong"
         assert not quiet.done()
         assert bob.messages == []
@@ -218,7 +218,7 @@ async def test_error_that_quiet_waits_for_is_raised_there():
         ann = await lab.join("ann")
         await ann.send("fail")
         quiet = asyncio.create_task(lab.quiet())
-        await asyncio.to_thread(held.began.wait, chatlab.client.tab.PATIENCE)
+        await asyncio.to_thread(held.began.wait, chatlab.client.PATIENCE)
         lab.server.run(held.free())
         with pytest.raises(
             (KeyError, BaseExceptionGroup), match=r"background|errors in the server"
@@ -231,7 +231,7 @@ async def test_error_that_nobody_waits_for_is_raised_in_the_next_cell(what):
     """A tab of the browser may have caused it: whatever the lab is asked next says so, once."""
     lab = await Lab(broken)
     ann = await lab.join("ann")
-    await ann._sio.emit("chat message", "nobody waits for this")
+    await ann._connector.current.emit("chat message", "nobody waits for this")
     await until(lambda: lab.server.errors)
     with pytest.raises(BaseExceptionGroup) as raised:
         await {"quiet": lab.quiet, "join": lambda: lab.join("bob"), "close": lab.close}[what]()
@@ -617,7 +617,7 @@ async def test_page_of_a_lab_shows_its_server():
 
 async def until(condition):
     """Wait until a condition holds that nothing announces."""
-    async with asyncio.timeout(chatlab.client.tab.PATIENCE):
+    async with asyncio.timeout(chatlab.client.PATIENCE):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -484,7 +484,7 @@ async def test_closed_lab_leaves_nothing_of_its_demo(process):
         pressed = asyncio.create_task(viewer.press("reload", "ann"))
         await lab.links["ann"].holds()
         assert all(now > then for now, then in zip(left(), tabs_alone, strict=True))
-        async with asyncio.timeout(chatlab.client.tab.PATIENCE / 2):  # the reload would take longer
+        async with asyncio.timeout(chatlab.client.PATIENCE / 2):  # the reload would take longer
             await lab.close()
         with pytest.raises(aiohttp.ClientError):
             await pressed
@@ -516,7 +516,7 @@ async def test_demos_of_two_labs_stand_side_by_side():
 
 async def until(condition):
     """Wait until a condition holds that nothing announces."""
-    async with asyncio.timeout(chatlab.client.tab.PATIENCE):
+    async with asyncio.timeout(chatlab.client.PATIENCE):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

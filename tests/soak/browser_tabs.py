@@ -23,7 +23,7 @@ POST = """(content) => {
     return text.value;
 }"""
 AT_REST = """() => document.getElementById("state").textContent === "connected"
-    && document.getElementById("letters").childElementCount === 0"""
+    && document.getElementById("pending").childElementCount === 0"""
 SHOWS = """(count) => document.getElementById("messages").childElementCount >= count"""
 
 
@@ -55,9 +55,9 @@ class BrowserTab:
 
     async def press(self, label):
         """Press the button, if it is there now."""
-        line = self.page.locator("#line")
-        if await line.text_content() == label:
-            await line.click()
+        button = self.page.locator("#connection")
+        if await button.text_content() == label:
+            await button.click()
 
     async def at_rest(self):
         """Wait until the tab is connected and its outbox is empty."""

@@ -5,7 +5,7 @@ import itertools
 import json
 from pathlib import Path
 
-from chatlab.client.tab import PATIENCE
+from chatlab.client import PATIENCE
 from chatlab.messages import CHAT_MESSAGE, Message
 
 TABS = Path(__file__).with_name("tabs.mjs")

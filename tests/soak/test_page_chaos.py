@@ -20,8 +20,8 @@ SENDS = 0.6
 SEEDS = range(int(os.environ.get("CHATLAB_SEEDS", "1")))
 WITHOUT_RESENDING = (
     "outbox.js",
-    "(answer) => this.#answered(letter, answer));",
-    "() => {});\n    this.remove(letter);",
+    "(answer) => this.#answered(message, answer));",
+    "() => {});\n    this.remove(message);",
 )
 
 pytestmark = pytest.mark.timeout(600)
@@ -71,7 +71,7 @@ async def test_page_without_keys_stores_some_twice(tmp_path):
 
 
 async def test_page_without_resending_loses_some(tmp_path):
-    """The control: a letter is dropped once it was sent, and nothing is stored twice."""
+    """The control: a message is dropped once it was sent, and nothing is stored twice."""
     posted, table = await short_day(tmp_path / "chat.db", WITHOUT_RESENDING)
     assert set(table) < set(posted)
     assert max(table.values()) == 1

@@ -1,7 +1,7 @@
-// The way into a class: the join code and a name, which are said with each connection.
+// The form to join a class: the join code and a name, which are sent with each connection.
 //
-// A server that asks for neither never sees them, and its page never shows the form. The code may
-// come in the fragment of the address, from a QR code: a browser sends the fragment to nobody.
+// A server that needs neither does not get them, and its page does not show the form. The code may
+// come in the fragment of the address, from a QR code: a browser never sends the fragment.
 
 import { newKey } from "./outbox.js";
 import { Store } from "./store.js";
@@ -17,17 +17,18 @@ const [dialog, refused, code, name, who] =
 const codeInAddress = () => new URLSearchParams(location.hash.slice(1)).get("code") ?? "";
 
 export class Join {
-  // `joined()` is called when somebody has filled in the form.
+  // `joined()` is called when the form has been filled in.
   constructor(joined) {
     this.tab = new Store("sessionStorage", "join"); // so that a reload does not ask again
     this.browser = new Store("localStorage", "student"); // for the next tab of the same student
     const known = Object.fromEntries(this.browser.entries());
-    // A secret of this browser: nobody else can take its student's name.
+    // A secret of this browser: another browser cannot take its student's name.
     this.badge = known.badge ?? newKey();
-    const { code: said, name: called } = Object.fromEntries(this.tab.entries());
-    this.said = said && called ? { code: said, name: called, badge: this.badge } : {};
-    code.value = codeInAddress() || (said ?? "");
-    name.value = called ?? known.name ?? "";
+    const { code: savedCode, name: savedName } = Object.fromEntries(this.tab.entries());
+    const joinedBefore = savedCode && savedName;
+    this.auth = joinedBefore ? { code: savedCode, name: savedName, badge: this.badge } : {};
+    code.value = codeInAddress() || (savedCode ?? "");
+    name.value = savedName ?? known.name ?? "";
     dialog.firstElementChild.onsubmit = () => {
       this.#remember();
       joined();
@@ -35,9 +36,9 @@ export class Join {
     addEventListener("hashchange", () => this.#codeChanged());
   }
 
-  // Whether the form has to be filled in before there is anything to say.
+  // Whether the form has to be filled in before the page can connect.
   get missing() {
-    return codeInAddress() !== "" && codeInAddress() !== this.said.code;
+    return codeInAddress() !== "" && codeInAddress() !== this.auth.code;
   }
 
   // Whether a refused connection means that the form has to be filled in, again or at all.
@@ -45,7 +46,7 @@ export class Join {
     return REFUSALS.includes(error.data?.error);
   }
 
-  // Show the form, after a refusal with the reason for it.
+  // Show the form, and after a refusal the reason for it.
   ask(error) {
     const reason = error?.data.error ?? "no code";
     refused.textContent = reason === "no code" ? "" : `You are not in: ${error.message}.`;
@@ -54,12 +55,12 @@ export class Join {
     first.focus();
   }
 
-  // Say as whom somebody is in.
+  // Show the name under which the tab has joined.
   entered() {
-    who.textContent = this.said.name ?? "";
+    who.textContent = this.auth.name ?? "";
   }
 
-  // The code of another class was scanned into this tab: the page is not loaded anew for that.
+  // The code of another class was scanned into this tab. That does not load the page anew.
   #codeChanged() {
     if (!this.missing) return;
     code.value = codeInAddress();
@@ -67,9 +68,9 @@ export class Join {
   }
 
   #remember() {
-    // Another tab may have joined since this page was loaded: both are one student.
+    // Another tab may have joined since this page was loaded: both belong to one student.
     this.badge = Object.fromEntries(this.browser.entries()).badge ?? this.badge;
-    this.said = { code: code.value, name: name.value, badge: this.badge };
+    this.auth = { code: code.value, name: name.value, badge: this.badge };
     this.tab.set("code", code.value);
     this.tab.set("name", name.value);
     this.browser.set("name", name.value);
@@ -80,8 +81,8 @@ export class Join {
 }
 
 const isolated = (content, className) => {
-  const part = document.createElement("bdi"); // the direction of a name says nothing of the text
-  part.textContent = content; // never as HTML: it comes from somebody else
+  const part = document.createElement("bdi"); // a name may have another direction than the text
+  part.textContent = content; // never as HTML: another person wrote it
   part.className = className;
   return part;
 };

@@ -1,13 +1,13 @@
-// The outbox: what was written here and is not acknowledged yet.
+// The outbox: the messages that were written here and are not acknowledged yet.
 //
-// A letter has a key, made once. If an acknowledgement is lost, nobody can say whether the letter
-// was: so it is sent again, under the same key, until there is an answer, and the server stores a
-// key once. One letter is under way at a time, the oldest: so the order in which they were written
-// is the order in which they are stored.
+// A message gets a key once. Without an acknowledgement, the page cannot know whether the message
+// was stored: so it sends it again, under the same key, until there is an answer, and the server
+// stores each key once. One message is under way at a time, the oldest: so messages are stored in
+// the order in which they were written.
 
 import { Store, parsed } from "./store.js";
 
-const ANSWER_WITHIN = 10_000; // milliseconds; then the letter is sent again
+const ANSWER_WITHIN = 10_000; // milliseconds; then the message is sent again
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 
@@ -18,14 +18,14 @@ export function newKey() {
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// Longer after each failure, and never the same for two tabs: so that a server that comes back to
-// its senses is not asked by all of them at once.
+// Milliseconds until the next attempt: longer after each failure, and different in each tab, so
+// that a server that recovers does not get all attempts at once.
 export function pauseAfter(failures) {
   return Math.min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE) * (0.5 + Math.random() / 2);
 }
 
-// The letter that an item of the storage holds, or undefined if it holds none.
-function readLetter(name, value) {
+// The message that an item of the storage holds, or undefined if it holds none.
+function readMessage(name, value) {
   const [, order, key] = name.match(/^(\d+)\.([0-9a-f]{32})$/) ?? [];
   const { text, refusal, left } = parsed(value) ?? {};
   const valid = key && typeof text === "string";
@@ -35,45 +35,45 @@ function readLetter(name, value) {
 const byOrder = (one, other) => one.order - other.order || (one.key < other.key ? -1 : 1);
 
 export class Outbox {
-  // `emit(text, key, answered)` sends a letter and calls `answered` with the server's answer, if
+  // `emit(text, key, answered)` sends a message and calls `answered` with the server's answer, if
   // one comes; `changed()` is called when there is something new to show.
   constructor(emit, changed) {
     this.emit = emit;
     this.changed = changed;
-    this.store = new Store("localStorage", "letter");
-    // What closed and reloaded tabs have left is sent from here. It may also belong to a tab that
-    // lives: then both send it, in the same order, and the server stores each key once.
-    const found = this.store.entries().map(([name, value]) => readLetter(name, value));
-    this.letters = found.filter((letter) => letter).sort(byOrder);
-    this.lastOrder = this.letters.at(-1)?.order ?? 0;
+    this.store = new Store("localStorage", "letter"); // its old name: browsers have items under it
+    // This tab sends what closed and reloaded tabs have left. It may also belong to an open tab:
+    // then both send it, in the same order, and the server stores each key once.
+    const found = this.store.entries().map(([name, value]) => readMessage(name, value));
+    this.messages = found.filter((message) => message).sort(byOrder);
+    this.lastOrder = this.messages.at(-1)?.order ?? 0;
     this.online = false;
-    this.current = undefined; // the letter that is under way
-    this.failures = 0; // of the current letter, one after another
+    this.current = undefined; // the message that is under way
+    this.failures = 0; // of the current message, one after another
     this.works = this.store.works;
-    addEventListener("storage", (event) => this.#heard(event));
+    addEventListener("storage", (event) => this.#onStorage(event));
     addEventListener("pagehide", () => this.#leave());
   }
 
-  // Whether every letter survives a reload.
+  // Whether every message survives a reload.
   get safe() {
-    return this.works && this.letters.every((letter) => letter.stored);
+    return this.works && this.messages.every((message) => message.stored);
   }
 
   add(text) {
     // The clock may be set back, and yet what is written later comes later.
     this.lastOrder = Math.max(Date.now(), this.lastOrder + 1);
     const key = newKey();
-    const letter = { name: `${this.lastOrder}.${key}`, order: this.lastOrder, key, text };
-    this.letters.push(letter);
-    this.#save(letter);
+    const message = { name: `${this.lastOrder}.${key}`, order: this.lastOrder, key, text };
+    this.messages.push(message);
+    this.#save(message);
     if (this.current) this.changed();
     else this.#sendNext();
   }
 
-  // Take a letter out for good: it was sent, or somebody no longer wants it.
-  remove(letter) {
-    this.store.remove(letter.name);
-    this.#drop(letter);
+  // Remove a message for good: it was sent, or its author has discarded it.
+  remove(message) {
+    this.store.remove(message.name);
+    this.#drop(message);
   }
 
   connected() {
@@ -88,29 +88,29 @@ export class Outbox {
 
   #sendNext() {
     clearTimeout(this.timer);
-    const next = this.letters.find((letter) => letter.refusal === undefined);
+    const next = this.messages.find((message) => message.refusal === undefined);
     if (next !== this.current) this.#beginAnew(next);
     this.current = this.online ? next : undefined;
     if (this.current) this.#send(this.current);
     this.changed();
   }
 
-  #beginAnew(letter) {
+  #beginAnew(message) {
     this.failures = 0;
-    if (letter) letter.trouble = undefined;
+    if (message) message.trouble = undefined;
   }
 
-  #send(letter) {
+  #send(message) {
     this.timer = setTimeout(() => this.#tryLater("no answer yet"), ANSWER_WITHIN);
     // An answer to an earlier attempt is as good as one to the last.
-    this.emit(letter.text, letter.key, (answer) => this.#answered(letter, answer));
+    this.emit(message.text, message.key, (answer) => this.#answered(message, answer));
   }
 
-  #answered(letter, answer) {
-    if (letter !== this.current) return;
-    if (!answer?.error) this.remove(letter); // also if a server acknowledges with nothing
+  #answered(message, answer) {
+    if (message !== this.current) return;
+    if (!answer?.error) this.remove(message); // also if a server acknowledges with nothing
     else if (answer.error === "not stored") this.#tryLater(answer.message ?? answer.error);
-    else this.#refuse(letter, String(answer.message ?? answer.error));
+    else this.#refuse(message, String(answer.message ?? answer.error));
   }
 
   #tryLater(trouble) {
@@ -121,56 +121,56 @@ export class Outbox {
     this.changed();
   }
 
-  // A refusal is for ever, so the letters behind this one need not wait. It is stored with the
-  // letter: somebody has to read it, also after a reload.
-  #refuse(letter, sentence) {
-    letter.refusal = sentence;
-    this.#save(letter);
-    this.#goOn(letter);
+  // A refusal is final, so the messages behind this one do not wait. It is stored with the
+  // message, so that its author can read it after a reload.
+  #refuse(message, sentence) {
+    message.refusal = sentence;
+    this.#save(message);
+    this.#goOn(message);
   }
 
-  #drop(letter) {
-    this.letters = this.letters.filter((other) => other !== letter);
-    this.#goOn(letter);
+  #drop(message) {
+    this.messages = this.messages.filter((other) => other !== message);
+    this.#goOn(message);
   }
 
-  #goOn(letter) {
-    if (letter === this.current) this.#sendNext();
+  #goOn(message) {
+    if (message === this.current) this.#sendNext();
     else this.changed();
   }
 
-  // Each letter is an item of its own. In one list for all, two tabs that write at the same time
-  // would each undo what the other has written.
+  // Each message is an item of its own. With one list for all, two tabs that write at the same time
+  // would each overwrite the other's list.
   #save({ name, text, refusal, left }) {
     const stored = this.store.set(name, JSON.stringify({ text, refusal, left }));
-    this.letters.find((letter) => letter.name === name).stored ||= stored;
+    this.messages.find((message) => message.name === name).stored ||= stored;
   }
 
-  // This tab is closed, or reloaded: the tabs that live may send what it has not sent.
+  // This tab is closed or reloaded: other open tabs may send what it has not sent.
   #leave() {
-    for (const letter of this.letters) this.#save({ ...letter, left: Date.now() });
+    for (const message of this.messages) this.#save({ ...message, left: Date.now() });
   }
 
-  // Another tab has sent a letter of ours, or thrown it away, or heard that it is refused; or it
-  // has left one of its own. If it has cleared the whole storage (then there is no key), the
-  // letters here are all that is left.
-  #heard({ key, newValue }) {
+  // Another tab has sent one of our messages, or discarded it, or received its refusal; or it has
+  // left one of its own. If it has cleared the whole storage (then there is no key), this tab
+  // still has its messages.
+  #onStorage({ key, newValue }) {
     const name = this.store.nameOf(key);
     if (name === undefined) return;
-    const letter = this.letters.find((letter) => letter.name === name);
-    const written = readLetter(name, newValue);
-    if (!letter && written?.left) this.#adopt(written);
-    if (!letter) return;
-    if (newValue === null) this.#drop(letter);
+    const message = this.messages.find((message) => message.name === name);
+    const written = readMessage(name, newValue);
+    if (!message && written?.left) this.#adopt(written);
+    if (!message) return;
+    if (newValue === null) this.#drop(message);
     else {
-      letter.refusal = written?.refusal;
-      this.#goOn(letter);
+      message.refusal = written?.refusal;
+      this.#goOn(message);
     }
   }
 
-  #adopt(letter) {
-    this.letters = [...this.letters, letter].sort(byOrder);
-    this.lastOrder = this.letters.at(-1).order;
+  #adopt(message) {
+    this.messages = [...this.messages, message].sort(byOrder);
+    this.lastOrder = this.messages.at(-1).order;
     if (this.current) this.changed();
     else this.#sendNext();
   }

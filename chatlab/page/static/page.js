@@ -1,19 +1,19 @@
-// The chat page. It keeps the offset of the last message that it has shown, and says it whenever
-// it connects, with the epoch in which it is counted; the server answers with the messages after
-// it. What is written here goes into the outbox, and from there to the server.
+// The chat page. It remembers the offset of the last message that it has shown, and sends it
+// whenever it connects, with the epoch in which it counts; the server answers with the messages
+// after it. What is written here goes into the outbox, and from there to the server.
 
 import { Join, signed } from "./join.js";
-import { Kept } from "./kept.js";
-import { showLetters } from "./letters.js";
 import { Outbox } from "./outbox.js";
-import { Teller } from "./teller.js";
+import { showPending } from "./pending.js";
+import { Reporter } from "./reporter.js";
+import { SavedList } from "./saved.js";
 
 const CDN = "https://cdn.socket.io/4.8.4/socket.io.min.js";
 const INTEGRITY = "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1";
 
 const element = (id) => document.getElementById(id);
-const [state, offset, line, reload, messages] =
-  ["state", "offset", "line", "reload", "messages"].map(element);
+const [state, offset, toggle, reload, messages] =
+  ["state", "offset", "connection", "reload", "messages"].map(element);
 const [form, problem, anew, notice, text] =
   ["form", "problem", "anew", "notice", "text"].map(element);
 
@@ -46,24 +46,24 @@ messages.onscroll = () => {
 };
 new ResizeObserver(follow).observe(messages);
 
-let held = false; // whether the line is down because somebody pressed the button
+let dropped = false; // whether the button has cut the connection
 
 const join = new Join(() => {
-  held = false;
+  dropped = false;
   socket?.io.reconnection(true);
   socket?.disconnect().connect();
 });
 
 function itemOf(content, position) {
   const item = document.createElement("li");
-  if (join.said.name) item.append(...signed(content));
-  else item.textContent = content; // never as HTML: it comes from somebody else
+  if (join.auth.name) item.append(...signed(content));
+  else item.textContent = content; // never as HTML: another person wrote it
   item.dir = "auto";
   item.dataset.offset = position;
   return item;
 }
 
-// What stands in the place of messages that are gone. It is no message, and has no offset.
+// An item in the place of messages that are gone. It is no message, and has no offset.
 function gapOf(first, last) {
   const item = document.createElement("li");
   const which = first === last ? `Message ${first} is` : `Messages ${first} to ${last} are`;
@@ -72,9 +72,9 @@ function gapOf(first, last) {
   return item;
 }
 
-// What is shown, and up to where. A server that numbers its messages sends a number as `position`;
-// those of the first chapters send none, and what they send is shown and not kept.
-const kept = new Kept();
+// A server that numbers its messages sends a number as `position`. Those of the first chapters send
+// none: then a message is shown, and not saved.
+const saved = new SavedList();
 let reached = 0; // the offset of the last message that is shown, or known to be gone
 
 function reach(position) {
@@ -82,8 +82,8 @@ function reach(position) {
   offset.textContent = position;
 }
 
-function showKept() {
-  for (const { before, offset: position, text: content } of kept.load()) {
+function showSaved() {
+  for (const { before, offset: position, text: content } of saved.load()) {
     const gone = content === undefined;
     messages.append(gone ? gapOf(before + 1, position) : itemOf(content, position));
     reach(position);
@@ -96,7 +96,7 @@ function show(content, position) {
   follow();
   if (!Number.isInteger(position)) return;
   reach(position);
-  kept.add(position, content);
+  saved.add(position, content);
   showNotice();
 }
 
@@ -107,147 +107,148 @@ function showGap(position) {
   messages.append(gapOf(reached + 1, position));
   follow();
   reach(position);
-  kept.addGap(position);
+  saved.addGap(position);
 }
 
-// Forget the list. What waits in the outbox is another matter: it is in no log yet.
+// Forget the list, and not the outbox: its messages are in no log yet.
 function forget() {
   messages.replaceChildren();
-  kept.forget();
+  saved.forget();
   reach(0);
 }
 
-// The server tells how its log fits what we have: after which offset it goes on, and whether it can
-// go on at all, or our offset means nothing there ("reset").
+// The server sends the offset after which it continues, and whether it can continue our list, or
+// our offset means nothing in its log ("reset").
 function goOn({ epoch, after, outcome }) {
-  if (outcome !== "continued") teller.tell(outcome, undefined, after);
+  if (outcome !== "continued") reporter.report(outcome, undefined, after);
   if (outcome === "reset") {
     forget();
     anew.textContent = "The server has another history: the page began anew.";
   }
   if (after > reached) showGap(after);
-  kept.enter(epoch);
+  saved.enter(epoch);
   showNotice();
 }
 
-// The servers of the chapters tell nothing, but their first message may. If it is not after the
-// offset that we asked from, that offset means nothing to this server: it has another log, or sends
-// all of it to everybody. (If another log is longer than what we have, nobody notices.)
+// The servers of the chapters do not send that, so the page guesses from their first message. If it
+// is not after the offset that we sent, that offset means nothing to this server: it has another
+// log, or sends all of it to every client. (If another log is longer than our list, the page cannot
+// notice.)
 function guess(position, asked) {
   if (position <= asked) forget();
-  kept.enter(undefined); // nobody knows the epoch of what comes now
+  saved.enter(undefined); // the epoch of what comes now is unknown
 }
 
-let socket; // there is none until the client has loaded
+let socket; // undefined until the client has loaded
 const outbox = new Outbox(send, () => {
-  showLetters(outbox, takeBack);
+  showPending(outbox, takeBack);
   showNotice();
-  teller.tell();
+  reporter.report();
 });
-const teller = new Teller(() => ({
+const reporter = new Reporter(() => ({
   state: state.textContent,
   connected: Boolean(socket?.connected),
   reached,
-  pending: outbox.letters.filter(({ refusal }) => refusal === undefined).length,
+  pending: outbox.messages.filter(({ refusal }) => refusal === undefined).length,
 }));
 
-const old = new Set(); // keys of letters that were sent already, or have waited for a connection
+const old = new Set(); // keys of messages that were sent already, or have waited for a connection
 
 function send(content, key, answered) {
-  if (old.has(key)) teller.tell("retry", content);
+  if (old.has(key)) reporter.report("retry", content);
   old.add(key);
   socket.emit("chat message", content, key, (answer) => {
-    if (!answer?.error) teller.tell("acknowledge", content, numbered(answer));
-    else if (answer.error !== "not stored") teller.tell("refuse", content);
+    if (!answer?.error) reporter.report("acknowledge", content, numbered(answer));
+    else if (answer.error !== "not stored") reporter.report("refuse", content);
     answered(answer);
   });
 }
 
-const age = () => outbox.letters.forEach(({ key }) => old.add(key));
+const countAsOld = () => outbox.messages.forEach(({ key }) => old.add(key));
 
-// Take the text of a letter back into the form, in front of what is being written there.
-function takeBack(letter) {
-  text.value = [letter.text, text.value].filter(Boolean).join(" ");
+// Take the text of a message back into the form, in front of what is being written there.
+function takeBack(message) {
+  text.value = [message.text, text.value].filter(Boolean).join(" ");
   text.focus();
 }
 
-// What this browser cannot keep, in words.
+// Show what this browser cannot store.
 function showNotice() {
   const words = [];
   if (!outbox.safe) {
     const why = outbox.works ? "has no room" : "stores nothing";
     words.push(`This browser ${why}: unsent messages are gone after a reload.`);
   }
-  if (!kept.whole) words.push("The list is not kept: a reload asks for all messages again.");
+  if (!saved.whole) words.push("The list is not kept: a reload asks for all messages again.");
   const sentences = words.join(" ");
-  if (notice.textContent !== sentences) notice.textContent = sentences; // said once
+  if (notice.textContent !== sentences) notice.textContent = sentences; // announced once
 }
 
 function start() {
   let asked; // the offset that was sent with this connection
-  let told; // whether we know how the server's log fits it
+  let placed; // whether we know how it fits the server's log
   socket = io({
     path: new URL("socket.io", document.baseURI).pathname, // also right behind a proxy
     autoConnect: !join.missing,
     auth: (send) => {
-      [asked, told] = [reached, false];
-      send({ ...join.said, serverOffset: asked, epoch: kept.epoch }); // if unknown, not sent
+      [asked, placed] = [reached, false];
+      send({ ...join.auth, serverOffset: asked, epoch: saved.epoch }); // if unknown, not sent
     },
   });
 
   socket.on("catching up", (place) => {
-    told = true;
+    placed = true;
     goOn(place);
   });
   socket.on("chat message", (content, position) => {
-    if (Number.isInteger(position) && !told) {
-      told = true;
+    if (Number.isInteger(position) && !placed) {
+      placed = true;
       guess(position, asked);
     }
     show(content, position);
-    teller.tell("show", String(content), numbered(position));
+    reporter.report("show", String(content), numbered(position));
   });
 
-  socket.on("where", (answer) => answer(reached)); // a class asks how far we have come
+  socket.on("where", (answer) => answer(reached)); // a class asks how much we have received
 
-  // A client whom the server refused or sent away does not try again on its own.
-  const wanted = () => !held && socket.active;
+  // A client that the server has refused or disconnected does not try again by itself.
+  const wanted = () => !dropped && socket.active;
   const showState = () => {
-    const absent = held ? "line dropped" : wanted() ? "connecting …" : "not connected";
+    const absent = dropped ? "line dropped" : wanted() ? "connecting …" : "not connected";
     state.textContent = socket.connected ? "connected" : absent;
     state.dataset.connected = socket.connected;
-    line.textContent = wanted() ? "Drop the line" : "Reconnect";
+    toggle.textContent = wanted() ? "Drop the line" : "Reconnect";
   };
   let first = true; // whether this page has had no connection yet
   socket.on("connect", () => {
     problem.textContent = "";
     join.entered();
     showState();
-    teller.tell(first ? "load" : "reconnect");
+    reporter.report(first ? "load" : "reconnect");
     first = false;
     outbox.connected();
   });
   socket.on("disconnect", () => {
     showState();
-    teller.tell("drop");
-    age();
+    reporter.report("drop");
+    countAsOld();
     outbox.disconnected();
   });
   socket.on("connect_error", (error) => {
     if (join.concerns(error)) join.ask(error);
     else if (error.data) problem.textContent = `The server refuses: ${error.message}`;
     showState();
-    teller.tell();
+    reporter.report();
   });
 
-  line.onclick = () => {
-    held = wanted();
-    socket.io.reconnection(!held);
-    if (!held) socket.connect();
+  toggle.onclick = () => {
+    dropped = wanted();
+    socket.io.reconnection(!dropped);
+    if (!dropped) socket.connect();
     else if (socket.connected) socket.io.engine.close();
     else socket.disconnect(); // and stop trying
     showState();
-    teller.tell();
+    reporter.report();
   };
   if (join.missing) {
     join.ask();
@@ -258,18 +259,18 @@ function start() {
 // Writing needs no connection, and not even the client: the outbox waits.
 form.onsubmit = (event) => {
   event.preventDefault();
-  teller.tell("send", text.value);
+  reporter.report("send", text.value);
   outbox.add(text.value);
-  if (!socket?.connected) age();
+  if (!socket?.connected) countAsOld();
   text.value = "";
 };
 reload.onclick = () => location.reload();
 
-showKept();
-age(); // what an earlier page has left
-showLetters(outbox, takeBack);
+showSaved();
+countAsOld(); // what an earlier page has left
+showPending(outbox, takeBack);
 showNotice();
-// In a frame the focus is where its reader works: a notebook must not lose it to this page.
+// In a frame, do not take the focus: it belongs to the notebook around the frame.
 if (window.top === window.self) text.focus();
 try {
   await loadClient();

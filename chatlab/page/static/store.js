@@ -1,17 +1,17 @@
-// The browser's storage, made harmless. A browser may deny it, and then it throws as soon as it is
-// named; it may be full, and then it throws when something is to be stored. Nothing here throws:
-// what cannot be kept is answered with `false`, and the page goes on with its memory alone.
+// The browser's storage, without its exceptions. If the browser denies the storage, naming it
+// throws; if it is full, storing something throws. Nothing here throws: `set` returns
+// false if it could not store the value, and the page goes on with its memory alone.
 
 export class Store {
   // `area` is "localStorage", which all tabs of this address share, or "sessionStorage", which
   // belongs to one tab. The names of our items begin with the path of the page: behind a proxy the
-  // pages of several servers have one address, and each has letters of its own.
+  // pages of several servers have one address, and each has messages of its own.
   constructor(area, kind) {
     this.area = area;
     this.prefix = `chatlab.${kind}.${new URL(".", document.baseURI).pathname}.`;
   }
 
-  // Whether anything can be stored at all, said by trying.
+  // Whether anything can be stored at all. The only way to know is to try.
   get works() {
     const works = this.set("trial", "");
     this.remove("trial");
@@ -40,7 +40,7 @@ export class Store {
     for (const [name] of this.entries()) this.remove(name);
   }
 
-  // The name under which we know a key of the browser's, or undefined for a key of somebody else's.
+  // Our name for a key of the browser's storage, or undefined if the key is not ours.
   nameOf(key) {
     return key?.startsWith(this.prefix) ? key.slice(this.prefix.length) : undefined;
   }

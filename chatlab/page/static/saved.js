@@ -1,22 +1,22 @@
-// What this tab shows, kept so that a reload does not ask for all of it again: the messages, where
-// some are missing, and the epoch of the server's log in which they are counted.
+// The list that this tab shows, saved so that a reload does not ask for all of it again: the
+// messages, the gaps, and the epoch of the server's log in which the messages count.
 
 import { Store, parsed } from "./store.js";
 
 // One item for each message, under its offset: [the offset of the message before it, its text]. So
-// a list with a hole is noticed, whatever made the hole, and a list with a hole is not used: the
-// page would ask for what is after the last message, and what is missing would never come.
-// Messages that are gone from the server make no hole: they have one item for all of them, under
-// the offset of the last, and that item has no text.
-export class Kept {
+// the page notices a hole in the list, whatever made it, and does not use a list with a hole: it
+// would ask for what is after the last message, and what is missing would never come. Messages that
+// are gone from the server make no hole: they have one item for all of them, under the offset of
+// the last, and that item has no text.
+export class SavedList {
   constructor() {
     this.store = new Store("sessionStorage", "message");
-    this.whole = true; // whether everything that was shown is kept
-    this.last = 0; // the offset of the last message that is kept, or known to be gone
-    this.epoch = undefined; // known only if the server has told it
+    this.whole = true; // whether everything that was shown is saved
+    this.last = 0; // the offset of the last message that is saved, or known to be gone
+    this.epoch = undefined; // unknown if the server has not sent it
   }
 
-  // The kept list: `{ before, offset, text }` for each message, and the same without a text where
+  // The saved list: `{ before, offset, text }` for each message, and the same without a text where
   // all after `before` and up to `offset` are gone. If it is not whole, there is none.
   load() {
     const { epoch, ...items } = Object.fromEntries(this.store.entries());
@@ -43,7 +43,7 @@ export class Kept {
     this.#addItem(offset, [this.last]);
   }
 
-  // From now on, the server counts in this epoch; what is kept already is in its log too.
+  // From now on, the server counts in this epoch. What is saved already is in its log too.
   enter(epoch) {
     this.epoch = epoch;
     if (epoch === undefined) this.store.remove("epoch");
