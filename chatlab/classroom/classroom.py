@@ -186,4 +186,4 @@ def _allow_connections() -> None:
 
 def _client(row: Row) -> Client:
     name, *values = row
-    return Client(name, values, well=row.state == CAUGHT_UP)
+    return Client(name, values, healthy=row.state == CAUGHT_UP)

@@ -11,10 +11,11 @@ import pytest
 from support import ordered, tutorial
 
 import chatlab.client.tab
-import chatlab.lab.lab
+import chatlab.lab.quiet
 from chatlab.client.tab import ChatClient
 from chatlab.harness.network import Mishap, bad_day
-from chatlab.lab.lab import Lab, Page
+from chatlab.lab.frame import Page
+from chatlab.lab.lab import Lab
 from chatlab.server.app import chat
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -188,7 +189,7 @@ async def test_quiet_that_waits_in_vain_says_so(monkeypatch):
     async with Lab(held) as lab:
         ann = await lab.join("ann")
         await ann.send("hello")
-        monkeypatch.setattr(chatlab.lab.lab, "PATIENCE", 0.05)
+        monkeypatch.setattr(chatlab.lab.quiet, "PATIENCE", 0.05)
         with pytest.raises(TimeoutError, match="under way"):
             await lab.quiet()
 

@@ -11,13 +11,14 @@ import pytest
 from support import tutorial
 
 import chatlab.client.tab
-import chatlab.lab.live
+import chatlab.lab.drawing
 from chatlab.client.tab import ChatClient
 from chatlab.history.events import History
 from chatlab.history.steps import steps_of
+from chatlab.lab.drawing import mark_under_way
 from chatlab.lab.lab import Lab
-from chatlab.lab.live import BUSY_NOTE, wait_for_the_rest
 from chatlab.lab.page_reports import CLOSED, THE_PAGE
+from chatlab.lab.view import BUSY_NOTE
 from chatlab.server.app import chat
 
 PATIENCE = 20
@@ -105,7 +106,7 @@ async def test_demo_shows_the_server_the_tabs_and_their_offsets():
         await viewer.sees(lambda seen: seen.picture["facts"]["newest offset"] == 3)
         for name in ("ann", "bob"):
             await viewer.sees(lambda seen, name=name: seen.rows[name]["Offset"] == "3 of 3")
-        assert viewer.rows["ann"]["well"]
+        assert viewer.rows["ann"]["healthy"]
 
 
 async def test_server_that_tells_nothing_has_tabs_that_are_connected():
@@ -124,7 +125,7 @@ async def test_dropped_tab_is_away_and_catches_up():
         await ann.send("where are you?")
         await viewer.sees(lambda seen: seen.rows["bob"]["Offset"] == "0 of 1")
         await viewer.sees(lambda seen: seen.rows["bob"]["State"] == "offline")
-        assert not viewer.rows["bob"]["well"]
+        assert not viewer.rows["bob"]["healthy"]
         await viewer.sees(button_of("bob", "reconnect"))
         await viewer.press("reconnect", "bob")
         await viewer.sees(lambda seen: seen.rows["bob"]["Offset"] == "1 of 1")
@@ -152,7 +153,7 @@ async def test_frozen_link_holds_what_is_in_flight():
             )
         )
         assert "lost" not in viewer.picture["drawing"]["alt"]
-        assert ann.connected and not viewer.rows["ann"]["well"]
+        assert ann.connected and not viewer.rows["ann"]["healthy"]
         await viewer.press("thaw", "ann")
         await viewer.sees(
             lambda seen: (
@@ -255,7 +256,7 @@ async def test_page_has_a_link_of_its_own_that_is_cut_and_mended():
         await viewer.sees(lambda seen: seen.rows[THE_PAGE]["In flight"] == "line cut")
         assert viewer.rows[THE_PAGE]["buttons"] == ["reconnect", "reload"]
         await lab.clients["ann"].send("are you there?")
-        await lab.live()._link.holds()  # it tries to come back, and cannot
+        await lab.live().line.link.holds()  # it tries to come back, and cannot
         assert page.messages == [] and not page.connected
         await viewer.press("reconnect", THE_PAGE)
         assert await page.sees(1) == ["are you there?"]
@@ -326,17 +327,17 @@ async def test_offset_is_never_beyond_the_newest():
     """A tab may have come further since the log was looked at."""
     async with Lab(chat) as lab:
         live, ann = lab.live(), await lab.join("ann")
-        assert live.look().facts["newest offset"] == 0
+        assert live.picture().facts["newest offset"] == 0
         await ann.send("one")
-        assert live._offset(1) == "1 of 1"
+        assert live.view.offset(1) == "1 of 1"
 
 
 async def test_press_that_is_cut_short_in_the_cells_is_not_done():
     """Its presser hears an error of the usual kind, which cannot end the demo's own thread."""
     async with Lab(chat) as lab:
         live, done = lab.live(), Future()
-        live._begin(asyncio.Event().wait, done)
-        [task] = live._acting
+        live.cells.begin(asyncio.Event().wait, done)
+        [task] = live.cells._running
         task.cancel()
         with pytest.raises(RuntimeError, match="interrupted"):
             await asyncio.wrap_future(done)
@@ -361,7 +362,7 @@ def history_of(*events):
 def fates(history):
     """What becomes of each message that was sent, and what is called lost at the pages."""
     steps = steps_of(history)
-    wait_for_the_rest(steps, history)
+    mark_under_way(steps, history)
     lost = [
         (one.who, one.offset)
         for step in steps
@@ -408,25 +409,25 @@ async def test_long_history_leaves_time_for_everything_else(monkeypatch):
     now = 0.0
     drawn = []
 
-    class Slow(chatlab.lab.live.Diagram):
+    class Slow(chatlab.lab.drawing.Diagram):
         def __init__(self, history):
             nonlocal now
             super().__init__(history)
             drawn.append(len(history))
             now += 10
 
-    monkeypatch.setattr(chatlab.lab.live, "Diagram", Slow)
-    monkeypatch.setattr(chatlab.lab.live.time, "monotonic", lambda: now)
+    monkeypatch.setattr(chatlab.lab.drawing, "Diagram", Slow)
+    monkeypatch.setattr(chatlab.lab.drawing.time, "monotonic", lambda: now)
     async with Lab(tutorial) as lab:
         live = lab.live()
         await lab.join("ann")
-        live.look()
+        live.picture()
         await lab.join("bob")
-        assert [row.name for row in live.look().clients] == [THE_PAGE, "ann", "bob"]
+        assert [row.name for row in live.picture().clients] == [THE_PAGE, "ann", "bob"]
         assert drawn == [1]
-        now = chatlab.lab.live.SHARE * 10 + 1
-        live.look()
-        live.look()
+        now = chatlab.lab.drawing.SHARE * 10 + 1
+        live.picture()
+        live.picture()
         assert drawn == [1, 2]
 
 
@@ -451,8 +452,8 @@ async def test_demo_is_found_behind_a_hub(monkeypatch):
     async with Lab(chat) as lab:
         live = lab.live()
         assert live.page.url == f"/user/ann/proxy/{live.server.port}/{live.panel.path}"
-        port = live._link.port
-        assert live.look().frame.source == f"/user/ann/proxy/{port}/"
+        port = live.line.link.port
+        assert live.picture().frame.source == f"/user/ann/proxy/{port}/"
 
 
 async def test_closed_lab_is_not_shown_live():
@@ -478,7 +479,7 @@ async def test_closed_lab_leaves_nothing_of_its_demo(process):
     await lab.join("ann")
     tabs_alone = left()
     live = lab.live()
-    url, port = live.page.url, live._link.port
+    url, port = live.page.url, live.line.link.port
     async with looking(url) as viewer, human(viewer):
         await viewer.press("freeze", "ann")
         pressed = asyncio.create_task(viewer.press("reload", "ann"))
