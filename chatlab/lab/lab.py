@@ -9,22 +9,24 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from chatlab.client import PATIENCE, ChatClient
-from chatlab.harness import BackgroundServer, Gate, Link, Mishap
+from chatlab.client import ChatClient
+from chatlab.harness import Link, Mishap
 from chatlab.history import SERVER, Diagram, History, Verdict, check
 from chatlab.lab.frame import Page
 from chatlab.lab.live import Live
 from chatlab.lab.mishaps import BadDay
 from chatlab.lab.page_reports import THE_PAGE, PageReports
-from chatlab.lab.quiet import wait_until_quiet
-from chatlab.lab.switch import Pause, Switch, study_app
+from chatlab.lab.quiet import wait_until_dead, wait_until_offline, wait_until_quiet
+from chatlab.lab.switch import Pause, Switch
 from chatlab.log import MessageLog
 from chatlab.openable import Openable
+from chatlab.recovery import Recovery, SessionStore
 
 TICK = 0.1
 """Seconds between two wake-ups of the notebook's loop: a kernel that waits for the network notices
@@ -67,11 +69,10 @@ class Lab(Openable):
         self._folder = tempfile.TemporaryDirectory(prefix="chatlab-")
         self.db = Path(self._folder.name) / "chat.db"
         """The file of the message log. It is deleted when the lab is closed."""
-        self._gate = None if process else Gate()
-        options = {"heartbeat": heartbeat, "recovery": recovery, "store": store}
-        build = study_app(server, self._gate, self.db, **options, clock=clock, keep=keep)
-        self.server = BackgroundServer(build, name=name, process=process, report=self._report)
-        self._switch = Switch(self.server, self._gate, self.history)
+        sessions = partial(Recovery, store=SessionStore(self.db) if store else None, clock=clock)
+        app = {"db": self.db, "recovery": sessions if recovery else None, "keep": keep}
+        self._switch = Switch(server, self.history, self._report, name, process, heartbeat, app)
+        self.server = self._switch.server
 
     async def open(self) -> Self:
         """Start the server, in the place of an older lab of the same name."""
@@ -85,8 +86,7 @@ class Lab(Openable):
             raise
         self._ticker = asyncio.create_task(_tick())
         _OPEN[self.server.name] = self
-        if (opened := _opened.get()) is not None:
-            opened.append(self)
+        _opened.get([]).append(self)
         return self
 
     async def close(self) -> None:
@@ -118,7 +118,7 @@ class Lab(Openable):
     @property
     def reads(self) -> int:
         """How often the server has read rows from the log. Not known for another process."""
-        return self._gate.passages
+        return self._switch.gate.passages
 
     async def join(self, *names: str, tab: Callable[..., ChatClient] = ChatClient) -> Any:
         """Open a tab for each name, in turn; return the tab, or a list of tabs for several names.
@@ -132,9 +132,7 @@ class Lab(Openable):
         return tabs[0] if len(tabs) == 1 else tabs
 
     async def _join(self, name: str, tab: Callable[..., ChatClient]) -> None:
-        if name in (SERVER, THE_PAGE):
-            whose = "the server's own name" if name == SERVER else "the name of a real page"
-            raise ValueError(f"{name!r} is {whose}")
+        _check_name(name)
         if name in self.clients:
             await self._leave(name)
         link = self.links[name] = await Link(self.server.port)
@@ -166,37 +164,25 @@ class Lab(Openable):
 
     async def stop(self) -> None:
         """Stop the server; return when every tab has noticed that its connection is gone."""
-        await self._end_server("stop")
+        self._switch.end("stop")
+        await wait_until_offline(self)
 
     async def kill(self) -> None:
         """Kill the server, as `kill -9` does; return when every tab has noticed.
 
         Raises RuntimeError unless the lab was made with `process=True`.
         """
-        if self._gate is not None:
+        if self._switch.gate is not None:
             raise RuntimeError("only a server in a process of its own can be killed")
-        await self._end_server("kill")
-
-    async def _end_server(self, kind: Literal["stop", "kill"]) -> None:
-        if self.server.running:
-            self._switch.end(kind)
-            for tab in self.clients.values():
-                await tab.until(lambda tab=tab: not tab.connected, "notice that the server is gone")
+        self._switch.end("kill")
+        await wait_until_offline(self)
 
     async def start(self) -> None:
         """Start the server again, on the same port and database; return when all tabs are back."""
-        await self._wait_for_death()
+        await wait_until_dead(self)
         if not self.server.running:
             self._switch.start()
             await self.quiet()
-
-    async def _wait_for_death(self) -> None:
-        """Wait while tabs reconnect in vain: a process that has just died may still seem alive."""
-        tabs = self.clients.values()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                while self.server.running and any(tab.returning for tab in tabs):  # noqa: ASYNC110
-                    await asyncio.sleep(TICK)  # nothing announces the death of a process
 
     async def restart(self) -> None:
         """Stop the server and start it again. The tabs that were connected come back."""
@@ -245,12 +231,19 @@ class Lab(Openable):
 
     def _report(self, error: BaseException) -> None:
         """Take an error on the server's thread."""
-        self._loop.call_soon_threadsafe(self._failed, error)
+        self._loop.call_soon_threadsafe(_raise_in_cell, self, error)
 
-    def _failed(self, error: BaseException) -> None:
-        """Raise an error of the server in the cell that waits for an answer, or in the next."""
-        if not any([tab.fail(error) for tab in self.clients.values()]):
-            self.server.errors.append(error)
+
+def _raise_in_cell(lab: Lab, error: BaseException) -> None:
+    """Raise an error of the server in the cell that waits for an answer, or in the next."""
+    if not any([tab.fail(error) for tab in lab.clients.values()]):
+        lab.server.errors.append(error)
+
+
+def _check_name(name: str) -> None:
+    if name in (SERVER, THE_PAGE):
+        whose = "the server's own name" if name == SERVER else "the name of a real page"
+        raise ValueError(f"{name!r} is {whose}")
 
 
 async def _tick() -> None:
@@ -258,7 +251,7 @@ async def _tick() -> None:
         await asyncio.sleep(TICK)
 
 
-_opened: ContextVar[list[Lab] | None] = ContextVar("opened", default=None)
+_opened: ContextVar[list[Lab]] = ContextVar("opened")
 
 
 @contextmanager

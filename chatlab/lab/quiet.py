@@ -1,4 +1,4 @@
-"""Waiting until nothing is under way between the tabs and their server.
+"""Waiting for the tabs and their server: until nothing is under way, or until the server is gone.
 
 It knows tabs, and the probe that runs in the server. It starts and ends nothing.
 """
@@ -16,13 +16,15 @@ from chatlab.history import History
 
 
 class Stage(Protocol):
-    """What has to be quiet."""
+    """The tabs, the server, and what happens to them."""
 
     clients: dict[str, ChatClient]
     history: History
     server: BackgroundServer
 
 
+TICK = 0.1
+"""Seconds between two looks at a process that may have died."""
 _numbers = count(1)
 """A new number for each question to the probe, so that an old answer is not taken for a new one."""
 
@@ -39,6 +41,21 @@ async def wait_until_quiet(stage: Stage) -> None:
     except TimeoutError as error:
         guess = f"after {PATIENCE:.0f} s something is still under way: a handler that does not end?"
         raise TimeoutError(str(error) or guess) from None
+
+
+async def wait_until_offline(stage: Stage) -> None:
+    """Wait until every tab has noticed that the server has ended."""
+    for tab in stage.clients.values():
+        await tab.until(lambda tab=tab: not tab.connected, "notice that the server is gone")
+
+
+async def wait_until_dead(stage: Stage) -> None:
+    """Wait while tabs reconnect in vain: a process that has just died may still seem alive."""
+    tabs = stage.clients.values()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while stage.server.running and any(tab.returning for tab in tabs):  # noqa: ASYNC110
+                await asyncio.sleep(TICK)  # nothing announces the death of a process
 
 
 async def _ask_every_tab(stage: Stage) -> None:

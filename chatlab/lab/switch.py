@@ -9,59 +9,51 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 from chatlab.harness import BackgroundServer, Gate, Hold, WatchedServer, watched
 from chatlab.history import SERVER, History
-from chatlab.recovery import Recovery, SessionStore
 from chatlab.server import create_app
 
 
-def study_app(
-    server: Callable[..., None],
-    gate: Gate | None,
-    db: Path,
-    *,
-    heartbeat: float | None,
-    recovery: bool,
-    store: bool,
-    clock: Callable[[], float],
-    keep: int | None,
-) -> partial[Any]:
-    """Return a function that makes the application of the server under study."""
-    beats = {"ping_interval": heartbeat, "ping_timeout": heartbeat} if heartbeat else {}
-    sessions = partial(Recovery, store=SessionStore(db) if store else None, clock=clock)
-    return partial(
-        create_app,
-        partial(watched, server, gate),
-        db=db,
-        server=partial(WatchedServer, **beats),
-        recovery=sessions if recovery else None,
-        keep=keep,
-    )
-
-
 class Switch:
-    """Starts, ends and holds a server. One in another process has no gate, and cannot be held."""
+    """Builds, starts, ends and holds a server. One in another process cannot be held.
 
-    def __init__(self, server: BackgroundServer, gate: Gate | None, history: History) -> None:
-        self._server, self._gate, self._history = server, gate, history
+    `app` is what `create_app` takes besides the handlers and their Socket.IO server. The other
+    arguments are those of a Lab and of a BackgroundServer.
+    """
+
+    def __init__(
+        self,
+        handlers: Callable[..., None],
+        history: History,
+        report: Callable[[BaseException], None],
+        name: str,
+        process: bool,
+        heartbeat: float | None,
+        app: dict[str, Any],
+    ) -> None:
+        self.gate = None if process else Gate()
+        self._history = history
         self._hold: Hold | None = None
-        self.way_to_end: Literal["stop", "kill"] = "kill" if gate is None else "stop"
+        self._kind: Literal["stop", "kill"] = "kill" if process else "stop"
+        beats = {"ping_interval": heartbeat, "ping_timeout": heartbeat} if heartbeat else {}
+        sio = partial(WatchedServer, **beats)
+        build = partial(create_app, partial(watched, handlers, self.gate), server=sio, **app)
+        self.server = BackgroundServer(build, name=name, process=process, report=report)
 
     def end(self, kind: Literal["stop", "kill"]) -> None:
         """Stop or kill the server, if it runs. Do not wait for the tabs."""
-        if self._server.running:
+        if self.server.running:
             self.go_on()
             self._history.record(kind, SERVER)
-            getattr(self._server, kind)()
+            getattr(self.server, kind)()
 
     def start(self) -> None:
         """Start the server again, if it does not run. Do not wait for the tabs."""
-        if not self._server.running:
+        if not self.server.running:
             self._history.record("start", SERVER)
-            self._server.start()
+            self.server.start()
 
     def kill_and_start(self) -> None:
         self.end("kill")
@@ -70,7 +62,7 @@ class Switch:
     @property
     def actions(self) -> dict[str, Callable[[], None]]:
         """What a person can do to the server at any time."""
-        return {self.way_to_end: partial(self.end, self.way_to_end), "start": self.start}
+        return {self._kind: partial(self.end, self._kind), "start": self.start}
 
     def go_on(self) -> None:
         """End a pause that was forgotten."""
@@ -84,12 +76,12 @@ class Switch:
 
         Raises RuntimeError if the server does not read its log, or is in another process.
         """
-        if self._gate is None:
+        if self.gate is None:
             action.close()
             raise RuntimeError("a server in another process cannot be held")
         self.go_on()
         await quiet()
-        self._hold = hold = self._gate.hold_next()
+        self._hold = hold = self.gate.hold_next()
         pause = Pause(hold, asyncio.create_task(action))
         reached = asyncio.create_task(hold.reached())
         await asyncio.wait({pause.action, reached}, return_when=asyncio.FIRST_COMPLETED)
@@ -97,7 +89,7 @@ class Switch:
             await quiet()
         if not hold.was_reached:
             reached.cancel()
-            self._gate.open()
+            self.gate.open()
             await pause.action
             raise RuntimeError("the server did not read the log, so it is not held")
         return pause

@@ -14,7 +14,6 @@ import chatlab.client.tab
 import chatlab.lab.quiet
 from chatlab.client.tab import ChatClient
 from chatlab.harness.network import Mishap, bad_day
-from chatlab.lab.frame import Page
 from chatlab.lab.lab import Lab
 from chatlab.server.app import chat
 
@@ -590,24 +589,6 @@ async def test_process_runs_a_server_that_was_written_in_a_cell():
         answer = await (await lab.join("ann")).call("who")
     assert answer.startswith(word)
     assert answer != word + str(os.getpid())
-
-
-@pytest.mark.parametrize(
-    ("hub", "url"),
-    [(None, "http://localhost:8123/"), ("/user/ann/", "/user/ann/proxy/8123/")],
-    ids=["here", "behind a hub"],
-)
-def test_page_is_a_frame_that_finds_the_server(monkeypatch, hub, url):
-    """On this machine by its port; behind JupyterHub or Binder through the proxy of the hub."""
-    monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
-    if hub:
-        monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", hub)
-    page = Page(8123, height=200)
-    html = page._repr_html_()
-    assert f'<iframe src="{url}"' in html
-    assert 'height="200"' in html
-    assert 'title="' in html
-    assert url in repr(page)
 
 
 async def test_page_of_a_lab_shows_its_server():
