@@ -185,4 +185,4 @@ def _allow_connections() -> None:
 
 def _client(row: StudentRow) -> Client:
     name, *values = row
-    return Client(name, values, well=row.state == CAUGHT_UP)
+    return Client(name, values, healthy=row.state == CAUGHT_UP)

@@ -3,7 +3,8 @@
 Only the course, the notebooks and the tests use it.
 """
 
-from chatlab.lab.lab import Lab, Pause, labs_opened
+from chatlab.lab.lab import Lab, labs_opened
+from chatlab.lab.switch import Pause
 
 __all__ = [
     "Lab",

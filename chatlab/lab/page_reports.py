@@ -1,6 +1,6 @@
-"""What the page in a frame tells of itself, put into the words of a history.
+"""What the chat page in a frame reports about itself, as events of a history.
 
-Pure. A browser may tell anything, so what makes no sense is left out.
+Pure. A browser may report anything, so reports that make no sense are left out.
 """
 
 from __future__ import annotations
@@ -11,73 +11,68 @@ from chatlab.history import Event, History, Kind
 
 THE_PAGE = "the page"
 """The name under which the page in the frame is shown beside the tabs."""
-ABOUT_TEXTS = ("send", "retry", "acknowledge", "refuse", "show")
-ABOUT_OFFSETS = ("gap", "reset")
+KINDS_WITH_TEXT = ("send", "retry", "acknowledge", "refuse", "show")
+KINDS_WITH_OFFSET = ("gap", "reset")
 CLOSED = "not open"
 
 
-class Hearsay:
-    """The page that tells: how it is, and what has happened there.
+class PageReports:
+    """The state of the page, and the events that it has reported.
 
-    Two windows may show the page. The one that was loaded last tells, the other one is closed, as
-    far as can be told here.
+    Two windows may show the page. The one that was loaded last counts. The other one counts as
+    closed.
     """
 
     def __init__(self) -> None:
         self.events: list[tuple[int, Event]] = []
-        """What has happened, each with the number of events that others had recorded before."""
+        """The page's events, each with the number of events that the lab had recorded before."""
         self._viewer: object = None
         self._unanswered: list[str] = []
-        self._forget()
+        self._set_state({})
 
-    def _forget(self) -> None:
-        self.state, self.connected, self.reached, self.pending = CLOSED, False, 0, 0
+    def receive(self, viewer: object, report: dict[str, Any] | None, place: int) -> None:
+        """Take a report from the page of a viewer. None: the viewer has left.
 
-    def hear(self, viewer: object, news: dict[str, Any] | None, place: int) -> None:
-        """Hear what the page of a viewer tells, or that it has gone (None).
-
-        `place` is the number of events that others have recorded so far.
+        `place` is the number of events that the lab has recorded so far.
         """
-        news, gone = news or {}, news is None
-        if self._viewer not in (None, viewer) and news.get("kind") != "load":
-            return  # another window, which is not looked at any more
-        if self._viewer is not None and (gone or viewer is not self._viewer):
+        kind = (report or {}).get("kind")
+        if self._viewer not in (None, viewer) and kind != "load":
+            return  # another window shows the page now
+        if self._viewer is not None and (report is None or viewer is not self._viewer):
             self._viewer = None
-            self._forget()
+            self._set_state({})
             self._record(place, "close")
-        if not gone:
-            self._note(news)
-            self._enter(viewer, news.get("kind"), place)
-            self._tell(news, place)
+        if report is not None:
+            self._set_state(report)
+            self._record_presence(viewer, kind, place)
+            self._record_report(report, place)
 
-    def _note(self, news: dict[str, Any]) -> None:
-        """Note how the page is."""
-        self.state = str(news.get("state", ""))[:40] or CLOSED
-        self.connected = news.get("connected") is True
-        self.reached = _number(news.get("reached")) or 0
-        self.pending = _number(news.get("pending")) or 0
+    def _set_state(self, report: dict[str, Any]) -> None:
+        self.state = str(report.get("state", ""))[:40] or CLOSED
+        self.connected = report.get("connected") is True
+        self.reached = _offset(report.get("reached")) or 0
+        self.pending = _offset(report.get("pending")) or 0
 
-    def _enter(self, viewer: object, kind: Any, place: int) -> None:
-        """Let the page join when it is connected for the first time, and reload when it is loaded
-        again."""
+    def _record_presence(self, viewer: object, kind: Any, place: int) -> None:
+        """Record "join" when the page connects first, and "reload" when it is loaded again."""
         if self._viewer is None and (kind is not None or self.connected):
             self._viewer = viewer
             self._record(place, "join")
         elif kind == "load":
             self._record(place, "reload")
 
-    def _tell(self, news: dict[str, Any], place: int) -> None:
-        kind, text, offset = (news.get(part) for part in ("kind", "text", "offset"))
+    def _record_report(self, report: dict[str, Any], place: int) -> None:
+        kind, text, offset = (report.get(part) for part in ("kind", "text", "offset"))
         if kind in ("drop", "reconnect"):
             self._record(place, kind)
-        elif kind in ABOUT_OFFSETS and _number(offset) is not None:
+        elif kind in KINDS_WITH_OFFSET and _offset(offset) is not None:
             self._record(place, kind, None, offset)
-        elif kind in ABOUT_TEXTS and isinstance(text, str):
-            self._tell_message(place, kind, text, _number(offset))
+        elif kind in KINDS_WITH_TEXT and isinstance(text, str):
+            self._record_message(place, kind, text, _offset(offset))
 
-    def _tell_message(self, place: int, kind: Kind, text: str, offset: int | None) -> None:
+    def _record_message(self, place: int, kind: Kind, text: str, offset: int | None) -> None:
         if kind == "retry" and text not in self._unanswered:
-            kind = "send"  # an earlier page has left it
+            kind = "send"  # the page found the message in an outbox from before it was loaded
         if kind == "send":
             self._unanswered.append(text)
         elif kind in ("acknowledge", "refuse"):
@@ -89,10 +84,9 @@ class Hearsay:
     def _record(self, place: int, kind: Kind, *message: Any) -> None:
         self.events.append((place, Event(kind, THE_PAGE, *message)))
 
-    def among(self, others: History, *kinds: Kind) -> History:
-        """Return what others have recorded, with what the page has told in between: all of it, or
-        events of these kinds."""
-        merged, recorded, done = [], list(others), 0
+    def merged_into(self, history: History, *kinds: Kind) -> History:
+        """Return a history with the page's events in their places: all, or those of these kinds."""
+        merged, recorded, done = [], list(history), 0
         for place, event in list(self.events):
             if not kinds or event.kind in kinds:
                 merged += recorded[done:place]
@@ -100,15 +94,15 @@ class Hearsay:
                 done = max(done, place)
         return History(merged + recorded[done:])
 
-    def sends_among(self, others: History) -> History:
-        """Return what others have recorded, with what the page has sent and was answered.
+    def sends_merged_into(self, history: History) -> History:
+        """Return a history with what the page has sent, and the answers to it.
 
-        So a message of the page is not one that nobody sent. The page itself joins nothing here:
-        it may be closed, and nobody tells, so what it shows is not judged.
+        A verdict on it knows who sent the page's messages. It does not judge what the page shows,
+        because "join" is left out: the page may be closed without a report.
         """
-        return self.among(others, "send", "retry", "acknowledge", "refuse")
+        return self.merged_into(history, "send", "retry", "acknowledge", "refuse")
 
 
-def _number(value: Any) -> int | None:
-    """Return a value that is an offset, or could be; None otherwise."""
+def _offset(value: Any) -> int | None:
+    """Return a value that can be an offset or a count; None otherwise."""
     return value if type(value) is int and value >= 0 else None

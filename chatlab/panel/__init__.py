@@ -1,9 +1,11 @@
-"""A web page that shows what goes on, and has buttons that act.
+"""A web page that shows what goes on, and has buttons.
 
-What it shows and what its buttons do is given to it. It knows aiohttp, and neither labs nor chats.
+The caller gives it what to show and what each button does. It knows aiohttp, and neither labs nor
+chats.
 """
 
-from chatlab.panel.panel import Client, Drawing, Frame, Panel, Picture
+from chatlab.panel.panel import Panel
+from chatlab.panel.picture import Client, Drawing, Frame, Picture
 
 __all__ = [
     "Client",

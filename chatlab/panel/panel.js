@@ -1,20 +1,20 @@
-// The panel. It shows what it is sent, and says which button is pressed: nothing is known here of
-// what the names and buttons mean. What comes is shown as text, never as HTML.
+// The panel. It shows what the server sends, and sends which button is pressed. It does not know
+// what the names and buttons mean. It shows everything as text, never as HTML.
 
 const FIRST_PAUSE = 250; // milliseconds between two attempts to connect: doubled each time
 const LONGEST_PAUSE = 5_000;
 
 const element = (id) => document.getElementById(id);
-const picture = {}; // what there is to see, as far as it was sent
+const picture = {}; // all parts that the server has sent so far
 let socket;
 let pause = FIRST_PAUSE;
-let untold = []; // what the page in the frame has said, and could not be passed on yet
-const MOST = 1000;
-let ask = () => {}; // ask the page in the frame to tell
+let reports = []; // reports of the page in the frame that wait for a connection
+const MOST_REPORTS = 1000;
+let ask = () => {}; // ask the page in the frame for reports
 
 function write(where, words) {
   const text = String(words);
-  if (where.textContent !== text) where.textContent = text; // said aloud once
+  if (where.textContent !== text) where.textContent = text; // a screen reader says it once
 }
 
 function make(tag, role) {
@@ -23,7 +23,7 @@ function make(tag, role) {
   return made;
 }
 
-// Give `parent` so many children: those that are there stay, and with them the reader's focus.
+// Give `parent` this many children. It keeps those that it has, so the focus stays where it is.
 function fit(parent, count, another) {
   while (parent.children.length > count) parent.lastElementChild.remove();
   while (parent.children.length < count) parent.append(another());
@@ -37,7 +37,7 @@ const capital = (word) => word.charAt(0).toUpperCase() + word.slice(1);
 async function press(pressed, asked) {
   if (pressed.getAttribute("aria-disabled") === "true") return;
   const words = [asked.button, asked.client].filter((word) => word !== undefined).join(" ");
-  pressed.setAttribute("aria-disabled", "true"); // and not `disabled`: that would take the focus
+  pressed.setAttribute("aria-disabled", "true"); // `disabled` would take the focus away
   write(element("problem"), "");
   write(element("said"), `${words} …`);
   try {
@@ -95,8 +95,8 @@ function newRow() {
   return row;
 }
 
-function showClient(row, { name, values, well, buttons }) {
-  row.dataset.well = well;
+function showClient(row, { name, values, healthy, buttons }) {
+  row.dataset.healthy = healthy;
   const another = () => make("td", "cell");
   const [head, ...cells] = fit(row, values.length + 2, another);
   const last = cells.pop();
@@ -126,21 +126,21 @@ function showClients(clients) {
   });
 }
 
-// The picture grows, and its reader follows it until they scroll up.
+// The drawing grows, and the view follows its end until the reader scrolls up.
 const region = document.querySelector("#drawing div");
 let following = true;
-let before = 0; // where it was scrolled to
+let before = 0; // the scroll position at the last event
 const follow = () => {
   if (following) region.scrollTop = region.scrollHeight;
 };
 region.onscroll = () => {
   const atEnd = region.scrollHeight - region.scrollTop - region.clientHeight < 40;
-  following = atEnd || (following && region.scrollTop >= before); // it may have grown meanwhile
+  following = atEnd || (following && region.scrollTop >= before); // the drawing may have grown
   before = region.scrollTop;
 };
 new ResizeObserver(follow).observe(region);
 
-// The picture is an image: whatever is written in it, nothing of it can run.
+// The drawing is an image, so no script in it can run.
 function showDrawing(drawing) {
   const figure = element("drawing");
   figure.hidden = !drawing;
@@ -181,28 +181,28 @@ function show(news) {
   if ("error" in news) write(element("problem"), news.error);
 }
 
-// The connection. It comes back by itself, as long as this page is open.
+// The connection. It reconnects by itself as long as this page is open.
 
 function showState(connected) {
   write(element("state"), connected ? "live" : "not connected: is the lab closed?");
   element("state").dataset.connected = connected;
 }
 
-function passOn() {
+function sendReports() {
   if (socket.readyState !== WebSocket.OPEN) return;
-  untold.forEach((news) => socket.send(JSON.stringify(news)));
-  untold = [];
+  reports.forEach((report) => socket.send(JSON.stringify(report)));
+  reports = [];
 }
 
 function connect() {
-  const address = new URL("state", document.baseURI); // also right behind a proxy
+  const address = new URL("state", document.baseURI); // relative, so it works behind a proxy
   address.protocol = address.protocol.replace("http", "ws");
   socket = new WebSocket(address);
   socket.onopen = () => {
     pause = FIRST_PAUSE;
     showState(true);
     ask();
-    passOn();
+    sendReports();
   };
   socket.onmessage = ({ data }) => show(JSON.parse(data));
   socket.onclose = () => {
@@ -212,7 +212,7 @@ function connect() {
   };
 }
 
-// The page in the frame tells what happens there, when it knows who is around it.
+// The page in the frame sends reports once it knows that a panel is around it.
 addEventListener("message", ({ source, origin, data }) => {
   if (source !== document.querySelector("iframe").contentWindow) return;
   if (data === "chatlab: is there a panel?") {
@@ -220,8 +220,8 @@ addEventListener("message", ({ source, origin, data }) => {
     ask();
   }
   if (!data?.chatlab) return;
-  untold.push(data.chatlab);
-  if (untold.length > MOST) untold.shift();
-  passOn();
+  reports.push(data.chatlab);
+  if (reports.length > MOST_REPORTS) reports.shift();
+  sendReports();
 });
 connect();

@@ -1,6 +1,6 @@
-"""A page that shows what goes on, and has buttons: a table of clients, a few facts, a picture.
+"""A web page that shows a picture of what goes on, and has buttons.
 
-What there is to see and to press is told to it. It knows aiohttp, and neither labs nor chats.
+The picture and what the buttons do come from outside. It knows aiohttp, and neither labs nor chats.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,103 +20,54 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from chatlab.page import PAGE
-
-Button = Callable[..., Awaitable[object]]
-"""What a button does: called with the name of a client, or with nothing."""
-Told = Callable[[object, Any], None]
+from chatlab.panel.picture import Picture
 
 HERE = Path(__file__).parent
-SHOWN = {
+FILES = {
     "": HERE / "panel.html",
     "panel.js": HERE / "panel.js",
     "panel.css": HERE / "panel.css",
     "style.css": PAGE / "style.css",
 }
 KEY_BYTES = 24
-"""Random bytes in the address of a panel: who does not know it can neither look nor press."""
+"""Random bytes in the address of a panel: without the address nobody can look or press."""
 VIEWERS = web.AppKey("viewers", set)
-LARGEST = 4096
-"""Bytes that a press may have."""
-LARGEST_NEWS = 150_000
-"""Bytes that the page in the frame may say at a time: a message is in it."""
+LARGEST_PRESS = 4096
+"""The most bytes of a request."""
+LARGEST_REPORT = 150_000
+"""The most bytes of a report from the page in the frame: a report can contain a message."""
 TICK = 0.1
-"""Seconds between two looks. Only what has changed is sent."""
-PARTING = 1.0
-"""Seconds in which those who look are told that the panel closes."""
+"""Seconds between two pictures. Only the parts that have changed are sent."""
+CLOSING = 1.0
+"""Seconds in which the streams to the viewers have to close when the panel closes."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src data:; connect-src 'self'; frame-src *; base-uri 'none'; form-action 'none'",
-    "Referrer-Policy": "no-referrer",  # the address has the key
+    "Referrer-Policy": "no-referrer",  # the address contains the key
     "X-Content-Type-Options": "nosniff",
 }
 
 
-@dataclass
-class Client:
-    """A row of the table: one client, and the buttons that can be pressed for it now."""
-
-    name: str
-    values: list[str | int]
-    """What stands in the columns after the name."""
-    well: bool = True
-    """Whether all is well with it. The first value says so in words."""
-    buttons: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Drawing:
-    """A picture, what it shows in words, and what is written below it."""
-
-    svg: str
-    alt: str
-    caption: str = ""
-
-
-@dataclass
-class Frame:
-    """Another page, inside this one. It is loaded anew when the number of `loads` changes."""
-
-    title: str
-    source: str
-    loads: int = 0
-
-
-@dataclass
-class Picture:
-    """All that a panel shows at a moment."""
-
-    title: str
-    facts: dict[str, str | int] = field(default_factory=dict)
-    columns: list[str] = field(default_factory=list)
-    clients: list[Client] = field(default_factory=list)
-    buttons: list[str] = field(default_factory=list)
-    """The buttons that concern no client and can be pressed now."""
-    note: str = ""
-    """A sentence that is worth reading now."""
-    drawing: Drawing | None = None
-    frame: Frame | None = None
-
-
 class Panel:
-    """A panel, to be served at `path` by whoever has an application for it.
+    """A panel. Serve its `app`; the panel is then at `path`.
 
-    `look` returns what there is to see. `buttons` has for each name what the button does: it is
-    called with the name of a client, or with nothing. Only buttons that the picture offers can be
-    pressed. `told`, if given, is called with a viewer and what the page in the frame says of
-    itself, or None when the viewer has left. `hosts` are names under which the panel may be asked
-    for, beside localhost and any address.
+    `picture` returns what the panel shows now. `buttons` has an action for each button: the panel
+    calls it with the name of a client, or without arguments. Only buttons that the picture offers
+    can be pressed. The panel calls `on_report` with a viewer and a report from the page in the
+    viewer's frame, or with None when the viewer has left. Browsers may ask for the panel by the
+    names in `hosts`, as localhost, and by any IP address.
     """
 
     def __init__(
         self,
-        look: Callable[[], Picture],
-        buttons: Mapping[str, Button],
+        picture: Callable[[], Picture],
+        buttons: Mapping[str, Callable[..., Awaitable[object]]],
         *,
-        told: Told = lambda viewer, news: None,
+        on_report: Callable[[object, Any], None] = lambda viewer, report: None,
         hosts: Iterable[str] = (),
     ) -> None:
-        self.look, self.buttons, self.told = look, dict(buttons), told
+        self.picture, self.buttons, self.on_report = picture, dict(buttons), on_report
         self.hosts = {"localhost", *hosts}
         self.key = secrets.token_urlsafe(KEY_BYTES)
 
@@ -126,19 +77,19 @@ class Panel:
         return f"{self.key}/"
 
     def app(self) -> web.Application:
-        """Make the application of the panel: to be served, or to be added to another one."""
-        app = web.Application(middlewares=[self._guard], client_max_size=LARGEST)
-        for name, file in SHOWN.items():
+        """Make the application of the panel, to serve it or to add it to another application."""
+        app = web.Application(middlewares=[self._guard], client_max_size=LARGEST_PRESS)
+        for name, file in FILES.items():
             app.router.add_get(f"/{{key}}/{name}", partial(_file, file))
         app.router.add_get("/{key}/state", self._stream)
         app.router.add_post("/{key}/press", self._press)
         app[VIEWERS] = set()
-        app.on_shutdown.append(_send_away)
+        app.on_shutdown.append(_close_streams)
         return app
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        """Let in who knows the key, and no other page that is open in the same browser."""
+        """Refuse requests without the key, and those of other pages in the same browser."""
         try:
             self._check(request)
             response = await handler(request)
@@ -152,40 +103,43 @@ class Panel:
         key = request.match_info.get("key", "")
         if not secrets.compare_digest(key.encode(), self.key.encode()):
             raise web.HTTPNotFound(text="there is nothing here")
-        if not self._may_be_called(_host(request)):
+        if not self._is_our_name(request):
             raise web.HTTPForbidden(text="the panel is not known by this name")
         origin = request.headers.get("Origin")
         if origin is not None and origin.partition("://")[2] != request.host:
             raise web.HTTPForbidden(text="another page may not use the panel")
 
-    def _may_be_called(self, host: str) -> bool:
-        """Say whether a browser may know us by this name: one that somebody else has given to this
-        machine leads his page here. A hub has a name of its own, and asks who comes."""
-        if host in self.hosts or "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
+    def _is_our_name(self, request: web.Request) -> bool:
+        """Return whether a browser may ask for the panel by this host name.
+
+        A foreign host name that leads to this machine would give a foreign page the right origin
+        (DNS rebinding). A hub has a host name of its own, and checks its users itself.
+        """
+        if "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
             return True
         try:
-            ipaddress.ip_address(host)
+            host = request.url.host or ""
+            return host in self.hosts or ipaddress.ip_address(host) is not None
         except ValueError:
             return False
-        return True
 
     async def _press(self, request: web.Request) -> web.Response:
-        button, *client = await _what(request)
+        button, *client = await _read_press(request)
         words = " ".join([button, *client])
         try:
             self._check_offered(button, *client)
             await self.buttons[button](*client)
         except web.HTTPException:
             raise
-        except Exception as error:  # whatever a button does: its presser hears of it, and no other
+        except Exception as error:  # an action may raise anything: it is the answer to this press
             return _refusal(500, f"{words}: {_sentence(error)}")
         return web.json_response({"done": words})
 
     def _check_offered(self, button: str, name: str | None = None) -> None:
-        """Raise an answer that says why a button cannot be pressed, if it cannot."""
+        """Raise the answer that says why a button cannot be pressed, if it cannot."""
         if button not in self.buttons:
             raise web.HTTPNotFound(text=f"there is no button {button!r}")
-        picture = self.look()
+        picture = self.picture()
         clients = {client.name: client for client in picture.clients}
         if name is not None and name not in clients:
             raise web.HTTPNotFound(text=f"there is no client {name!r}")
@@ -194,81 +148,73 @@ class Panel:
             raise web.HTTPConflict(text=f"{button!r} cannot be pressed{whom} now")
 
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
-        """Send what has changed, as long as somebody looks."""
-        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=LARGEST_NEWS)
+        """Send changes to a viewer, and receive reports, until the viewer leaves."""
+        socket = web.WebSocketResponse(heartbeat=20, max_msg_size=LARGEST_REPORT)
         await socket.prepare(request)
         request.app[VIEWERS].add(socket)
-        sending = asyncio.create_task(self._show(socket))
+        sending = asyncio.create_task(self._send_changes(socket))
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    self._hear(socket, message.data)
+                    self._receive_report(socket, message.data)
         finally:
             request.app[VIEWERS].discard(socket)
             sending.cancel()
             await asyncio.wait([sending])
-            self.told(socket, None)
+            self.on_report(socket, None)
         return socket
 
-    async def _show(self, socket: web.WebSocketResponse) -> None:
-        seen: dict[str, Any] = {}
+    async def _send_changes(self, socket: web.WebSocketResponse) -> None:
+        sent: dict[str, Any] = {}
         while not socket.closed:
-            now = self._seen()
-            if news := {part: value for part, value in now.items() if seen.get(part, ...) != value}:
+            now = self._parts()
+            if news := {part: value for part, value in now.items() if sent.get(part, ...) != value}:
                 try:
                     await socket.send_json(news)
                 except ConnectionError:  # the viewer has left
                     return
-            seen = now
-            await asyncio.sleep(TICK)  # nobody tells when a thing that is looked at has changed
+            sent = now
+            await asyncio.sleep(TICK)  # nothing announces a change in the picture
 
-    def _seen(self) -> dict[str, Any]:
+    def _parts(self) -> dict[str, Any]:
         try:
-            return {**asdict(self.look()), "error": ""}
-        except Exception as error:  # whatever it is, it is shown, and the panel lives on
+            return {**asdict(self.picture()), "error": ""}
+        except Exception as error:  # shown on the page, whatever it is: the panel goes on
             return {"error": f"the picture cannot be made: {_sentence(error)}"}
 
-    def _hear(self, viewer: object, words: str) -> None:
+    def _receive_report(self, viewer: object, text: str) -> None:
         try:
-            news = json.loads(words)
+            report = json.loads(text)
         except ValueError:
             return
-        if isinstance(news, dict):
-            self.told(viewer, news)
+        if isinstance(report, dict):
+            self.on_report(viewer, report)
 
 
-def _host(request: web.Request) -> str:
-    """Return the name by which a browser asks for us; nothing if it is none."""
-    try:
-        return request.url.host or ""
-    except ValueError:
-        return ""
-
-
-async def _what(request: web.Request) -> list[str]:
-    """Return the button that is pressed, and the client if it is one of a client's buttons."""
-    if request.content_type != "application/json":  # a form of another page cannot send that
+async def _read_press(request: web.Request) -> list[str]:
+    """Return the button that was pressed, and the client if it is a button of a client."""
+    if request.content_type != "application/json":  # a form of another page cannot send this type
         raise web.HTTPUnsupportedMediaType(text="a press is sent as application/json")
     try:
-        asked = await request.json()
+        press = await request.json()
     except ValueError:
         raise web.HTTPBadRequest(text="a press is sent as JSON") from None
-    words = [asked.get("button"), asked.get("client")] if isinstance(asked, dict) else [None]
-    if words[-1] is None:
-        words.pop()
-    if not words or not all(isinstance(word, str) for word in words):
-        raise web.HTTPBadRequest(text='a press is {"button": "..."}, or has a "client" too')
-    return words
+    match press:
+        case {"button": str(button), "client": str(client)}:
+            return [button, client]
+        case {"button": str(button), **more} if more.get("client") is None:
+            return [button]
+    raise web.HTTPBadRequest(text='a press is {"button": "..."}, or has a "client" too')
 
 
 async def _file(path: Path, request: web.Request) -> web.FileResponse:
     return web.FileResponse(path)
 
 
-async def _send_away(app: web.Application) -> None:
-    """End the streams of a panel that closes: else they would keep it waiting."""
-    with suppress(TimeoutError):  # one that reads no more cannot be told
-        async with asyncio.timeout(PARTING):
+async def _close_streams(app: web.Application) -> None:
+    """Close the streams to all viewers: the application waits for open streams when it closes."""
+    with suppress(TimeoutError):  # a viewer that does not read cannot answer the closing
+        async with asyncio.timeout(CLOSING):
             await asyncio.gather(*(viewer.close() for viewer in list(app[VIEWERS])))
 
 

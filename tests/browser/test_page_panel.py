@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import expect
 
 from chatlab.harness.background import BackgroundServer
-from chatlab.panel.panel import Client, Drawing, Frame, Panel, Picture
+from chatlab.panel.panel import Panel
+from chatlab.panel.picture import Client, Drawing, Frame, Picture
 
 MARKUP = "<img src=x onerror='top.ran = true'><script>top.ran = true</script>"
 LONG = "a-long-name-" * 20
@@ -46,7 +47,7 @@ class Stage:
             ],
             ["kill"],
         )
-        self.pressed, self.told = [], []
+        self.pressed, self.reports = [], []
         self.free = threading.Event()
 
     def change(self, **parts):
@@ -76,7 +77,9 @@ def stage():
 def served(stage):
     buttons = dict.fromkeys(["drop", "reconnect", "kill"], stage.press)
     buttons |= {"freeze": stage.wait, "fail": stage.fail}
-    panel = Panel(lambda: stage.picture, buttons, told=lambda _, news: stage.told.append(news))
+    panel = Panel(
+        lambda: stage.picture, buttons, on_report=lambda _, report: stage.reports.append(report)
+    )
     with BackgroundServer(panel.app, name="panel") as server:
         server.address = f"http://localhost:{server.port}/{panel.path}"
         yield server
@@ -217,13 +220,13 @@ def test_page_in_the_frame_is_loaded_once_and_again_when_it_is_asked_for(page, s
     page.route(INNER, lambda route: route.fulfill(body=TELLS, content_type="text/html"))
     stage.change(frame=Frame("Your page", INNER))
     expect(page.get_by_title("Your page")).to_be_visible()
-    eventually(page, lambda: stage.told == [{"offset": 7}])
+    eventually(page, lambda: stage.reports == [{"offset": 7}])
     page.evaluate("postMessage({chatlab: {offset: 99}}, '*')")
     stage.change(note="a change that does not concern it")
     expect(page.get_by_text("a change that")).to_be_visible()
     stage.change(frame=Frame("Your page", INNER, loads=1))
-    eventually(page, lambda: len(stage.told) > 1)
-    assert stage.told == [{"offset": 7}] * 2
+    eventually(page, lambda: len(stage.reports) > 1)
+    assert stage.reports == [{"offset": 7}] * 2
 
 
 @pytest.mark.parametrize("width", [320, 390, 1000])

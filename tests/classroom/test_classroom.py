@@ -123,7 +123,7 @@ async def test_dropped_class_comes_back_and_catches_up(room):
             await tab.until(lambda tab=tab: not tab.connected, "be dropped")
         ann.post("two")
         away = await shown(room, lambda now: {one.values[0] for one in now.clients} == {"away"})
-        assert [client.well for client in away.clients] == [False, False]
+        assert [client.healthy for client in away.clients] == [False, False]
         assert await press(room, THAW) == 200
         assert await bob.sees(2) == ["Ann: one", "Ann: two"]
         await shown(room, lambda now: now.facts["caught up"] == 2)

@@ -11,10 +11,10 @@ import pytest
 from support import ordered, tutorial
 
 import chatlab.client.tab
-import chatlab.lab.lab
+import chatlab.lab.quiet
 from chatlab.client.tab import ChatClient
 from chatlab.harness import Mishap, bad_day
-from chatlab.lab.lab import Lab, Page
+from chatlab.lab.lab import Lab
 from chatlab.server.app import chat
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
@@ -188,7 +188,7 @@ async def test_quiet_that_waits_in_vain_says_so(monkeypatch):
     async with Lab(held) as lab:
         ann = await lab.join("ann")
         await ann.send("hello")
-        monkeypatch.setattr(chatlab.lab.lab, "PATIENCE", 0.05)
+        monkeypatch.setattr(chatlab.lab.quiet, "PATIENCE", 0.05)
         with pytest.raises(TimeoutError, match="under way"):
             await lab.quiet()
 
@@ -589,24 +589,6 @@ async def test_process_runs_a_server_that_was_written_in_a_cell():
         answer = await (await lab.join("ann")).call("who")
     assert answer.startswith(word)
     assert answer != word + str(os.getpid())
-
-
-@pytest.mark.parametrize(
-    ("hub", "url"),
-    [(None, "http://localhost:8123/"), ("/user/ann/", "/user/ann/proxy/8123/")],
-    ids=["here", "behind a hub"],
-)
-def test_page_is_a_frame_that_finds_the_server(monkeypatch, hub, url):
-    """On this machine by its port; behind JupyterHub or Binder through the proxy of the hub."""
-    monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
-    if hub:
-        monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", hub)
-    page = Page(8123, height=200)
-    html = page._repr_html_()
-    assert f'<iframe src="{url}"' in html
-    assert 'height="200"' in html
-    assert 'title="' in html
-    assert url in repr(page)
 
 
 async def test_page_of_a_lab_shows_its_server():

@@ -11,13 +11,10 @@ import pytest
 from support import tutorial
 
 import chatlab.client.tab
-import chatlab.lab.live
 from chatlab.client.tab import ChatClient
-from chatlab.history.events import History
-from chatlab.history.steps import steps_of
 from chatlab.lab.lab import Lab
-from chatlab.lab.live import BUSY_NOTE, wait_for_the_rest
 from chatlab.lab.page_reports import CLOSED, THE_PAGE
+from chatlab.lab.view import BUSY_NOTE
 from chatlab.server.app import chat
 
 PATIENCE = 20
@@ -105,7 +102,7 @@ async def test_demo_shows_the_server_the_tabs_and_their_offsets():
         await viewer.sees(lambda seen: seen.picture["facts"]["newest offset"] == 3)
         for name in ("ann", "bob"):
             await viewer.sees(lambda seen, name=name: seen.rows[name]["Offset"] == "3 of 3")
-        assert viewer.rows["ann"]["well"]
+        assert viewer.rows["ann"]["healthy"]
 
 
 async def test_server_that_tells_nothing_has_tabs_that_are_connected():
@@ -124,7 +121,7 @@ async def test_dropped_tab_is_away_and_catches_up():
         await ann.send("where are you?")
         await viewer.sees(lambda seen: seen.rows["bob"]["Offset"] == "0 of 1")
         await viewer.sees(lambda seen: seen.rows["bob"]["State"] == "offline")
-        assert not viewer.rows["bob"]["well"]
+        assert not viewer.rows["bob"]["healthy"]
         await viewer.sees(button_of("bob", "reconnect"))
         await viewer.press("reconnect", "bob")
         await viewer.sees(lambda seen: seen.rows["bob"]["Offset"] == "1 of 1")
@@ -152,7 +149,7 @@ async def test_frozen_link_holds_what_is_in_flight():
             )
         )
         assert "lost" not in viewer.picture["drawing"]["alt"]
-        assert ann.connected and not viewer.rows["ann"]["well"]
+        assert ann.connected and not viewer.rows["ann"]["healthy"]
         await viewer.press("thaw", "ann")
         await viewer.sees(
             lambda seen: (
@@ -255,7 +252,7 @@ async def test_page_has_a_link_of_its_own_that_is_cut_and_mended():
         await viewer.sees(lambda seen: seen.rows[THE_PAGE]["In flight"] == "line cut")
         assert viewer.rows[THE_PAGE]["buttons"] == ["reconnect", "reload"]
         await lab.clients["ann"].send("are you there?")
-        await lab.live()._link.holds()  # it tries to come back, and cannot
+        await lab.live().line.link.holds()  # it tries to come back, and cannot
         assert page.messages == [] and not page.connected
         await viewer.press("reconnect", THE_PAGE)
         assert await page.sees(1) == ["are you there?"]
@@ -326,17 +323,17 @@ async def test_offset_is_never_beyond_the_newest():
     """A tab may have come further since the log was looked at."""
     async with Lab(chat) as lab:
         live, ann = lab.live(), await lab.join("ann")
-        assert live.look().facts["newest offset"] == 0
+        assert live.picture().facts["newest offset"] == 0
         await ann.send("one")
-        assert live._offset(1) == "1 of 1"
+        assert live.view.offset(1) == "1 of 1"
 
 
 async def test_press_that_is_cut_short_in_the_cells_is_not_done():
     """Its presser hears an error of the usual kind, which cannot end the demo's own thread."""
     async with Lab(chat) as lab:
         live, done = lab.live(), Future()
-        live._begin(asyncio.Event().wait, done)
-        [task] = live._acting
+        live.cells.begin(asyncio.Event().wait, done)
+        [task] = live.cells._running
         task.cancel()
         with pytest.raises(RuntimeError, match="interrupted"):
             await asyncio.wrap_future(done)
@@ -351,83 +348,11 @@ async def test_viewer_who_leaves_takes_the_page_along():
         await viewer.sees(lambda seen: seen.rows[THE_PAGE]["State"] == CLOSED)
 
 
-def history_of(*events):
-    history = History()
-    for event in events:
-        history.record(*event)
-    return history
-
-
-def fates(history):
-    """What becomes of each message that was sent, and what is called lost at the pages."""
-    steps = steps_of(history)
-    wait_for_the_rest(steps, history)
-    lost = [
-        (one.who, one.offset)
-        for step in steps
-        for arrivals in step.arrivals.values()
-        for one in arrivals
-        if one.how == "lost"
-    ]
-    return [step.fate for step in steps if step.is_send], lost
-
-
-JOINED = [("join", "ann"), ("join", "bob")]
-SENT = [*JOINED, ("send", "ann", "1"), ("acknowledge", "ann", "1", 1), ("show", "ann", "1", 1)]
-
-
-def test_message_that_may_still_come_is_not_called_lost():
-    """Only when the page has come past its offset; the control is the picture of a history."""
-    assert fates(history_of(*SENT)) == (["arrived"], [])
-    assert steps_of(history_of(*SENT))[2].arrivals["bob"][0].how == "lost"
-    passed = [("send", "ann", "2"), ("acknowledge", "ann", "2", 2), ("show", "bob", "2", 2)]
-    assert fates(history_of(*SENT, *passed)) == (["arrived", "arrived"], [("bob", 1)])
-    assert fates(history_of(*SENT, ("gap", "bob", None, 1))) == (["arrived"], [("bob", 1)])
-
-
-def test_message_without_an_answer_is_under_way_until_its_connection_is_gone():
-    """Then it may be lost; and an answer tells."""
-    sent = [*JOINED, ("send", "ann", "1")]
-    assert fates(history_of(*sent)) == (["under way"], [])
-    assert fates(history_of(*sent, ("drop", "bob"))) == (["under way"], [])
-    assert fates(history_of(*sent, ("drop", "ann"))) == (["lost"], [])
-    assert fates(history_of(*sent, ("refuse", "ann", "1"))) == (["refused"], [])
-    assert fates(history_of(*JOINED, ("drop", "ann"), ("send", "ann", "1"))) == (["waits"], [])
-
-
 async def test_name_of_the_page_is_refused_to_a_tab():
     """In the picture it means the page."""
     async with Lab(chat) as lab:
         with pytest.raises(ValueError, match="page"):
             await lab.join(THE_PAGE)
-
-
-async def test_long_history_leaves_time_for_everything_else(monkeypatch):
-    """A picture that takes long to draw is not drawn again at once; the rest is seen all the
-    same."""
-    now = 0.0
-    drawn = []
-
-    class Slow(chatlab.lab.live.Diagram):
-        def __init__(self, history):
-            nonlocal now
-            super().__init__(history)
-            drawn.append(len(history))
-            now += 10
-
-    monkeypatch.setattr(chatlab.lab.live, "Diagram", Slow)
-    monkeypatch.setattr(chatlab.lab.live.time, "monotonic", lambda: now)
-    async with Lab(tutorial) as lab:
-        live = lab.live()
-        await lab.join("ann")
-        live.look()
-        await lab.join("bob")
-        assert [row.name for row in live.look().clients] == [THE_PAGE, "ann", "bob"]
-        assert drawn == [1]
-        now = chatlab.lab.live.SHARE * 10 + 1
-        live.look()
-        live.look()
-        assert drawn == [1, 2]
 
 
 # Beginning and end.
@@ -451,8 +376,8 @@ async def test_demo_is_found_behind_a_hub(monkeypatch):
     async with Lab(chat) as lab:
         live = lab.live()
         assert live.page.url == f"/user/ann/proxy/{live.server.port}/{live.panel.path}"
-        port = live._link.port
-        assert live.look().frame.source == f"/user/ann/proxy/{port}/"
+        port = live.line.link.port
+        assert live.picture().frame.source == f"/user/ann/proxy/{port}/"
 
 
 async def test_closed_lab_is_not_shown_live():
@@ -478,7 +403,7 @@ async def test_closed_lab_leaves_nothing_of_its_demo(process):
     await lab.join("ann")
     tabs_alone = left()
     live = lab.live()
-    url, port = live.page.url, live._link.port
+    url, port = live.page.url, live.line.link.port
     async with looking(url) as viewer, human(viewer):
         await viewer.press("freeze", "ann")
         pressed = asyncio.create_task(viewer.press("reload", "ann"))

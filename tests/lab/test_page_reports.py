@@ -1,74 +1,74 @@
-"""What the page in a frame tells of itself, as a history."""
+"""What the page in a frame reports about itself, as a history."""
 
 import pytest
 
 from chatlab.history.checker import check
 from chatlab.history.diagram import Diagram
 from chatlab.history.events import Event, History
-from chatlab.lab.page_reports import CLOSED, THE_PAGE, Hearsay
+from chatlab.lab.page_reports import CLOSED, THE_PAGE, PageReports
 
 ONE, OTHER = "one window", "another window"
 
 
-def heard(*news, viewer=ONE, hearsay=None, place=0):
-    """Let a viewer's page tell; return who has heard it."""
-    hearsay = hearsay or Hearsay()
+def reported(*news, viewer=ONE, reports=None, place=0):
+    """Let a viewer's page report; return the reports."""
+    reports = reports or PageReports()
     for kind, *message in news:
         told = dict(zip(("text", "offset"), message, strict=False))
-        hearsay.hear(viewer, {"kind": kind, "connected": True, **told}, place)
-    return hearsay
+        reports.receive(viewer, {"kind": kind, "connected": True, **told}, place)
+    return reports
 
 
-def kinds(hearsay):
-    return [event.kind for _, event in hearsay.events]
+def kinds(reports):
+    return [event.kind for _, event in reports.events]
 
 
 def test_page_that_is_loaded_joins_and_reloads_later():
     """The first load is a join, each later one a reload, and who has left joins again."""
-    hearsay = heard(("load",), ("drop",), ("reconnect",), ("load",))
-    hearsay.hear(ONE, None, 0)
-    heard(("load",), hearsay=hearsay)
-    assert kinds(hearsay) == ["join", "drop", "reconnect", "reload", "close", "join"]
-    assert {event.who for _, event in hearsay.events} == {THE_PAGE}
+    reports = reported(("load",), ("drop",), ("reconnect",), ("load",))
+    reports.receive(ONE, None, 0)
+    reported(("load",), reports=reports)
+    assert kinds(reports) == ["join", "drop", "reconnect", "reload", "close", "join"]
+    assert {event.who for _, event in reports.events} == {THE_PAGE}
 
 
 def test_state_of_the_page_is_what_it_said_last():
     """Until it leaves: then there is none."""
-    hearsay = Hearsay()
-    assert (hearsay.state, hearsay.connected) == (CLOSED, False)
+    reports = PageReports()
+    assert (reports.state, reports.connected) == (CLOSED, False)
     news = {"state": "connecting …", "connected": False, "reached": 3, "pending": 2}
-    hearsay.hear(ONE, news, 0)
-    assert hearsay.events == []  # it has had no connection yet
-    assert (hearsay.state, hearsay.reached, hearsay.pending) == ("connecting …", 3, 2)
-    hearsay.hear(ONE, news | {"state": "connected", "connected": True, "kind": "load"}, 0)
-    assert (hearsay.state, hearsay.connected) == ("connected", True)
-    hearsay.hear(ONE, None, 0)
-    assert (hearsay.state, hearsay.connected, hearsay.reached) == (CLOSED, False, 0)
+    reports.receive(ONE, news, 0)
+    assert reports.events == []  # it has had no connection yet
+    assert (reports.state, reports.reached, reports.pending) == ("connecting …", 3, 2)
+    reports.receive(ONE, news | {"state": "connected", "connected": True, "kind": "load"}, 0)
+    assert (reports.state, reports.connected) == ("connected", True)
+    reports.receive(ONE, None, 0)
+    assert (reports.state, reports.connected, reports.reached) == (CLOSED, False, 0)
 
 
 def test_page_whose_panel_has_lost_its_stream_joins_again():
     """It says only how it is: it was loaded long ago."""
-    hearsay = heard(("load",))
-    hearsay.hear(ONE, None, 0)
-    hearsay.hear(OTHER, {"connected": True, "state": "connected"}, 0)
-    assert kinds(hearsay) == ["join", "close", "join"]
+    reports = reported(("load",))
+    reports.receive(ONE, None, 0)
+    reports.receive(OTHER, {"connected": True, "state": "connected"}, 0)
+    assert kinds(reports) == ["join", "close", "join"]
 
 
 def test_window_that_is_loaded_last_is_the_page():
     """The other one is not heard any more, and its end is no end of the page."""
-    hearsay = heard(("load",))
-    heard(("send", "hello"), ("load",), viewer=OTHER, hearsay=hearsay)
-    heard(("send", "ignored"), hearsay=hearsay)
-    hearsay.hear(ONE, None, 0)
-    assert kinds(hearsay) == ["join", "close", "join"]
-    assert hearsay.connected
-    heard(("send", "hello"), viewer=OTHER, hearsay=hearsay)
-    assert kinds(hearsay)[-1] == "send"
+    reports = reported(("load",))
+    reported(("send", "hello"), ("load",), viewer=OTHER, reports=reports)
+    reported(("send", "ignored"), reports=reports)
+    reports.receive(ONE, None, 0)
+    assert kinds(reports) == ["join", "close", "join"]
+    assert reports.connected
+    reported(("send", "hello"), viewer=OTHER, reports=reports)
+    assert kinds(reports)[-1] == "send"
 
 
 def test_messages_are_recorded_as_those_of_a_tab():
     """Sent, sent again, answered, shown; gaps and resets with their offsets."""
-    hearsay = heard(
+    reports = reported(
         ("load",),
         ("send", "hello"),
         ("retry", "hello"),
@@ -80,7 +80,7 @@ def test_messages_are_recorded_as_those_of_a_tab():
         ("gap", None, 4),
         ("reset", None, 0),
     )
-    told = [(event.kind, event.text, event.offset) for _, event in hearsay.events]
+    told = [(event.kind, event.text, event.offset) for _, event in reports.events]
     assert told == [
         ("join", None, None),
         ("send", "hello", None),
@@ -95,10 +95,10 @@ def test_messages_are_recorded_as_those_of_a_tab():
     ]
 
 
-def test_letter_that_an_earlier_page_has_left_is_sent_for_the_first_time():
+def test_message_that_an_earlier_page_has_left_is_sent_for_the_first_time():
     """Nobody has seen it being written."""
-    hearsay = heard(("load",), ("retry", "left"), ("retry", "left"), ("acknowledge", "left", 1))
-    assert kinds(hearsay) == ["join", "send", "retry", "acknowledge"]
+    reports = reported(("load",), ("retry", "left"), ("retry", "left"), ("acknowledge", "left", 1))
+    assert kinds(reports) == ["join", "send", "retry", "acknowledge"]
 
 
 @pytest.mark.parametrize(
@@ -120,25 +120,25 @@ def test_letter_that_an_earlier_page_has_left_is_sent_for_the_first_time():
 )
 def test_what_makes_no_sense_is_left_out(news):
     """A browser may tell anything; what is left can be drawn."""
-    hearsay = heard(("load",), news, ("show", "x", "1"))
-    assert kinds(hearsay) == ["join", "show"]
-    assert hearsay.events[-1][1].offset is None
-    hearsay.hear(ONE, {"state": 5, "connected": "yes", "reached": 1.5, "pending": None}, 0)
-    assert (hearsay.connected, hearsay.reached, hearsay.pending) == (False, 0, 0)
-    assert Diagram(hearsay.among(History())).svg
+    reports = reported(("load",), news, ("show", "x", "1"))
+    assert kinds(reports) == ["join", "show"]
+    assert reports.events[-1][1].offset is None
+    reports.receive(ONE, {"state": 5, "connected": "yes", "reached": 1.5, "pending": None}, 0)
+    assert (reports.connected, reports.reached, reports.pending) == (False, 0, 0)
+    assert Diagram(reports.merged_into(History())).svg
 
 
 def test_what_is_told_stands_between_what_was_recorded():
     """Each event at the place where it was heard; nothing is lost, and nothing is changed."""
     history = History()
     history.record("join", "ann")
-    hearsay = heard(("load",), place=1)
+    reports = reported(("load",), place=1)
     history.record("send", "ann", "1")
     history.record("acknowledge", "ann", "1", 1)
-    heard(("show", "1", 1), hearsay=hearsay, place=2)
-    heard(("drop",), hearsay=hearsay, place=3)
+    reported(("show", "1", 1), reports=reports, place=2)
+    reported(("drop",), reports=reports, place=3)
     history.record("close", "ann")
-    merged = [(event.who, event.kind) for event in hearsay.among(history)]
+    merged = [(event.who, event.kind) for event in reports.merged_into(history)]
     assert merged == [
         ("ann", "join"),
         (THE_PAGE, "join"),
@@ -154,8 +154,8 @@ def test_what_is_told_stands_between_what_was_recorded():
 def test_messages_of_the_page_are_sent_by_somebody_and_its_page_is_not_judged():
     """A verdict finds neither a message that nobody sent, nor one that the page should show."""
     history = History([Event("join", "ann"), Event("show", "ann", "hello", 1)])
-    hearsay = heard(("load",), ("send", "hello"), ("acknowledge", "hello", 1), place=1)
+    reports = reported(("load",), ("send", "hello"), ("acknowledge", "hello", 1), place=1)
     assert [fault.kind for fault in check(history).faults] == ["phantom"]
-    assert check(hearsay.sends_among(history)).valid
-    assert hearsay.sends_among(history).clients == ["ann"]
-    assert not check(hearsay.among(history)).valid
+    assert check(reports.sends_merged_into(history)).valid
+    assert reports.sends_merged_into(history).clients == ["ann"]
+    assert not check(reports.merged_into(history)).valid

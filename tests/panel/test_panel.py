@@ -11,7 +11,8 @@ from aiohttp import WSMsgType, web
 
 from chatlab.harness import listening
 from chatlab.panel import panel as panel_module
-from chatlab.panel.panel import SHOWN, VIEWERS, Client, Drawing, Panel, Picture
+from chatlab.panel.panel import FILES, VIEWERS, Panel
+from chatlab.panel.picture import Client, Drawing, Picture
 
 PATIENCE = 10
 QUICK = 0.01
@@ -24,7 +25,7 @@ class Stage:
     def __init__(self):
         ann = Client("ann", ["connected", 1], buttons=["drop", "fail"])
         self.picture = Picture("a lab", {"log": 1}, ["state", "offset"], [ann], ["kill"])
-        self.looks, self.pressed, self.told = 0, [], []
+        self.looks, self.pressed, self.reports = 0, [], []
         self.looked = asyncio.Event()
 
     def look(self):
@@ -55,7 +56,9 @@ def stage(monkeypatch):
 
 def panel_of(stage, **options):
     buttons = {"drop": stage.press, "fail": stage.fail, "kill": stage.press, "thaw": stage.press}
-    return Panel(stage.look, buttons, told=lambda *news: stage.told.append(news), **options)
+    return Panel(
+        stage.look, buttons, on_report=lambda *report: stage.reports.append(report), **options
+    )
 
 
 class Viewer:
@@ -105,7 +108,7 @@ async def test_stream_begins_with_everything_and_goes_on_with_what_has_changed(s
         first = await stream.receive_json(timeout=PATIENCE)
         assert first["title"] == "a lab"
         assert first["clients"][0] == {
-            "name": "ann", "values": ["connected", 1], "well": True, "buttons": ["drop", "fail"],
+            "name": "ann", "values": ["connected", 1], "healthy": True, "buttons": ["drop", "fail"],
         }  # fmt: skip
         await stage.next_looks()
         stage.picture = replace(stage.picture, facts={"log": 2})
@@ -182,10 +185,10 @@ async def test_press_that_is_no_json_is_refused(stage, viewer):
     assert (await viewer.post(good))[0] == 200
 
 
-FILES = [*SHOWN, "state", "press"]
+PATHS = [*FILES, "state", "press"]
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", PATHS)
 @pytest.mark.parametrize("key", ["", "wrong/", "ä/"], ids=["no key", "wrong key", "strange key"])
 async def test_who_does_not_know_the_key_finds_nothing(stage, viewer, key, file):
     """Neither the page nor the state, and nothing can be pressed."""
@@ -279,14 +282,14 @@ async def test_what_the_frame_says_is_told_until_its_viewer_leaves(stage, viewer
         await stream.send_json(["a list"])
         await stream.send_bytes(b"{}")
         await stream.send_json({"offset": 3})
-        await until(lambda: stage.told)
-        [(one, news)] = stage.told
+        await until(lambda: stage.reports)
+        [(one, news)] = stage.reports
         assert news == {"offset": 3}
         await stream.send_str("x" * 200_000)
-        await until(lambda: (one, None) in stage.told)
+        await until(lambda: (one, None) in stage.reports)
         await other.send_json({"offset": 4})
-        await until(lambda: len(stage.told) == 3)
-        assert stage.told[2][0] is not one
+        await until(lambda: len(stage.reports) == 3)
+        assert stage.reports[2][0] is not one
 
 
 async def test_panel_that_closes_says_goodbye_to_its_viewers(stage):
@@ -306,7 +309,7 @@ async def test_panel_that_closes_says_goodbye_to_its_viewers(stage):
 
 async def test_viewer_that_reads_no_more_does_not_hold_up_the_end(stage, monkeypatch):
     """It cannot be told that the panel closes, and so it is not waited for."""
-    monkeypatch.setattr(panel_module, "PARTING", 0.01)
+    monkeypatch.setattr(panel_module, "CLOSING", 0.01)
 
     class Stuck:
         async def close(self):
@@ -336,7 +339,7 @@ async def _hello(request):
     return web.Response(text="hello")
 
 
-@pytest.mark.parametrize("file", SHOWN)
+@pytest.mark.parametrize("file", FILES)
 async def test_every_file_of_the_page_is_there_and_keeps_the_key_secret(viewer, file):
     """With the headers that let nothing else run, and tell nobody the address."""
     status, text, headers = await viewer.get(file)

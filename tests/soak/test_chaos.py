@@ -11,7 +11,8 @@ from node import Node, NodeTab
 from support import Forgetful, Keyless, tutorial
 
 import chatlab.client.tab
-import chatlab.lab.lab
+import chatlab.lab.bad_day
+import chatlab.lab.quiet
 from chatlab.client.tab import ChatClient
 from chatlab.harness import bad_day
 from chatlab.lab.lab import Lab
@@ -40,9 +41,10 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """A server that sends twenty clients the whole log at once may take longer than a cell may."""
-    monkeypatch.setattr(chatlab.lab.lab, "PATIENCE", PATIENCE)
+    for module in (chatlab.lab.bad_day, chatlab.lab.quiet):
+        monkeypatch.setattr(module, "PATIENCE", PATIENCE)
     # A server that is killed loses what is in flight: on a short day that is not to be much.
-    monkeypatch.setattr(chatlab.lab.lab, "IN_FLIGHT", min(100, MESSAGES // 2))
+    monkeypatch.setattr(chatlab.lab.bad_day, "IN_FLIGHT", min(100, MESSAGES // 2))
 
 
 async def day(seed, server, tab, *, post=False, recovery=False):

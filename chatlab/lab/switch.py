@@ -1,0 +1,112 @@
+"""The server under study: how it is built, started, ended, and held in the middle of an action.
+
+It records starts and ends in the history, and knows no tabs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any, Literal
+
+from chatlab.harness import BackgroundServer, Gate, Hold, WatchedServer, watched
+from chatlab.history import SERVER, History
+from chatlab.server import create_app
+
+
+class Switch:
+    """Builds, starts, ends and holds a server. One in another process cannot be held.
+
+    `app` is what `create_app` takes besides the handlers and their Socket.IO server. The other
+    arguments are those of a Lab and of a BackgroundServer.
+    """
+
+    def __init__(
+        self,
+        handlers: Callable[..., None],
+        history: History,
+        report: Callable[[BaseException], None],
+        name: str,
+        process: bool,
+        heartbeat: float | None,
+        app: dict[str, Any],
+    ) -> None:
+        self.gate = None if process else Gate()
+        self._history = history
+        self._hold: Hold | None = None
+        self._kind: Literal["stop", "kill"] = "kill" if process else "stop"
+        beats = {"ping_interval": heartbeat, "ping_timeout": heartbeat} if heartbeat else {}
+        sio = partial(WatchedServer, **beats)
+        build = partial(create_app, partial(watched, handlers, self.gate), server=sio, **app)
+        self.server = BackgroundServer(build, name=name, process=process, report=report)
+
+    def end(self, kind: Literal["stop", "kill"]) -> None:
+        """Stop or kill the server, if it runs. Do not wait for the tabs."""
+        if self.server.running:
+            self.go_on()
+            self._history.record(kind, SERVER)
+            getattr(self.server, kind)()
+
+    def start(self) -> None:
+        """Start the server again, if it does not run. Do not wait for the tabs."""
+        if not self.server.running:
+            self._history.record("start", SERVER)
+            self.server.start()
+
+    def kill_and_start(self) -> None:
+        self.end("kill")
+        self.start()
+
+    @property
+    def actions(self) -> dict[str, Callable[[], None]]:
+        """What a person can do to the server at any time."""
+        return {self._kind: partial(self.end, self._kind), "start": self.start}
+
+    def go_on(self) -> None:
+        """End a pause that was forgotten."""
+        if self._hold is not None:
+            self._hold.release()
+
+    async def pause(
+        self, action: Coroutine[Any, Any, Any], quiet: Callable[[], Awaitable[None]]
+    ) -> Pause:
+        """Begin an action, and hold the server in the middle of it. `quiet` waits for the rest.
+
+        Raises RuntimeError if the server does not read its log, or is in another process.
+        """
+        if self.gate is None:
+            action.close()
+            raise RuntimeError("a server in another process cannot be held")
+        self.go_on()
+        await quiet()
+        self._hold = hold = self.gate.hold_next()
+        pause = Pause(hold, asyncio.create_task(action))
+        reached = asyncio.create_task(hold.reached())
+        await asyncio.wait({pause.action, reached}, return_when=asyncio.FIRST_COMPLETED)
+        if not hold.was_reached:  # a handler may read the log in the background
+            await quiet()
+        if not hold.was_reached:
+            reached.cancel()
+            self.gate.open()
+            await pause.action
+            raise RuntimeError("the server did not read the log, so it is not held")
+        return pause
+
+
+class Pause:
+    """A server that is held in the middle of an action, until `go_on`."""
+
+    def __init__(self, hold: Hold, action: asyncio.Task[Any]) -> None:
+        self._hold, self.action = hold, action
+        action.add_done_callback(lambda action: action.cancelled() or action.exception())
+
+    async def go_on(self) -> Any:
+        """Let the server go on; return what the action returns.
+
+        Returns None if the action failed because the tab has lost its connection meanwhile.
+        """
+        self._hold.release()
+        with suppress(ConnectionError):
+            return await self.action
