@@ -24,7 +24,8 @@ from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, epoch_of, offset
 from chatlab.page import BROWSER_CLIENT, PAGE
 from chatlab.recovery import Recovery, recovered
 from chatlab.server.delivery import Delivery
-from chatlab.server.transport import StrictPacket, attach
+from chatlab.server.packets import StrictPacket
+from chatlab.server.transport import attach
 
 Handlers = Callable[[socketio.AsyncServer, MessageLog], None]
 

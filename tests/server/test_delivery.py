@@ -17,7 +17,7 @@ from chatlab.recovery.recovery import Recovery
 from chatlab.server.app import chat
 from chatlab.server.delivery import HIGH_SIZE, HIGH_WATER, NEWEST, PAGE, PAGE_SIZE, Delivery
 from chatlab.server.frames import JoinedWrites
-from chatlab.server.transport import MOST_OUT, PollQueue
+from chatlab.server.queue import MOST_OUT, PollQueue
 
 
 def delivery_of(server):
