@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 
 import aiosqlite
 
+from chatlab.log.contract import Log
 from chatlab.log.database import Batches, Writer, make_durable, transaction
 from chatlab.messages import Message, Place, Refused, check_client_offset, check_text
 from chatlab.openable import Openable
@@ -44,20 +45,12 @@ class _Append(NamedTuple):
     done: asyncio.Future[int]
 
 
-class MessageLog(Openable):
-    """An append-only log of messages. Await it or enter it to open it.
+class MessageLog(Openable, Log):
+    """The log (see `contract.Log`) in a file of SQLite. Await it or enter it to open it.
 
     One task writes: it commits everything that waits in one transaction (group commit), so that a
     hundred senders share the price of one `fsync`. A second connection reads, so that reading
     never sees what is not committed and never waits for a commit.
-
-    `on_commit`, if given, is called with each committed batch, in order, before its senders hear of
-    it. `keep`, if given, is how many of the newest messages are kept: the others are deleted, and
-    so are their keys.
-
-    Each life of a server is an epoch of its log: `begin_epoch`. Offsets that a client brings from
-    an epoch mean something as far as that epoch has come, and a log that was restored from a copy,
-    or replaced, knows what it has of it. Kafka tells logs apart in this way (its leader epochs).
     """
 
     def __init__(
@@ -72,11 +65,8 @@ class MessageLog(Openable):
         self.path, self.keep = path, keep
         self.on_commit = on_commit
         self.head = 0
-        """The offset of the newest committed message; 0 while there is none."""
         self.trimmed = 0
-        """The offset up to which messages are gone; 0 while all are there."""
         self.epoch: str | None = None
-        """The name of the epoch in which messages are stored now, if one has begun."""
         self._ends: dict[str, int] = {}
         """How far each epoch before this one has come."""
         self._grown = asyncio.Event()
@@ -106,44 +96,29 @@ class MessageLog(Openable):
         await self._writer.close()
 
     async def append(self, text: str, client_offset: str | None = None) -> int:
-        """Store a message and return its offset, once it is durable.
-
-        `client_offset` is the sender's own key: appending the same key and text again stores
-        nothing and returns the first offset.
-
-        Raises Refused for a text or key that is not valid, or for a key that was used with another
-        text, and sqlite3.Error if the database cannot store the message.
-        """
         done = asyncio.get_running_loop().create_future()
         self._batches.put(_Append(check_text(text), check_client_offset(client_offset), done))
         return await done
 
     async def after(self, offset: int, limit: int = -1) -> list[Message]:
-        """Return the messages with a greater offset, oldest first; at most `limit` of them."""
         rows = await self._reader.execute_fetchall(
             "SELECT id, content FROM messages WHERE id > ? ORDER BY id LIMIT ?", (offset, limit)
         )
         return [Message(*row) for row in rows]
 
     async def find(self, client_offset: str) -> Message | None:
-        """Return the message that is stored under a sender's key; None if there is none."""
         rows = await self._reader.execute_fetchall(
             "SELECT id, content FROM messages WHERE client_offset = ?", (client_offset,)
         )
         return next((Message(*row) for row in rows), None)
 
     async def begin_epoch(self) -> None:
-        """Begin an epoch. Whoever serves a log does so before it takes messages."""
         self.epoch = secrets.token_urlsafe(EPOCH_BYTES)
         epochs = await self._writer.run(partial(_begin_epoch, self.epoch, self.head))
         names, begins = zip(*epochs, strict=True)
         self._ends = dict(zip(names, begins[1:], strict=False))
 
     def place(self, offset: int, epoch: str | None = None) -> Place:
-        """Return where to go on for a client that has come to `offset` in an epoch.
-
-        A client that knows no epoch is believed, unless it is ahead of the log.
-        """
         known = self.head if epoch in (None, self.epoch) else self._ends.get(epoch, 0)
         if offset > known:
             return Place(self.trimmed, "reset")
@@ -152,7 +127,6 @@ class MessageLog(Openable):
         return Place(offset, "continued")
 
     async def newer(self, offset: int) -> None:
-        """Wait until the log has a message with a greater offset."""
         while self.head <= offset:
             await self._grown.wait()
 

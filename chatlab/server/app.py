@@ -19,17 +19,18 @@ import socketio
 from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError
 
-from chatlab.log import MessageLog
+from chatlab.log import Log, MessageLog
 from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, epoch_of, offset_of
 from chatlab.page import BROWSER_CLIENT, PAGE
 from chatlab.recovery import Recovery, recovered
 from chatlab.server.delivery import Delivery
-from chatlab.server.transport import StrictPacket, attach
+from chatlab.server.packets import StrictPacket
+from chatlab.server.transport import attach
 
-Handlers = Callable[[socketio.AsyncServer, MessageLog], None]
+Handlers = Callable[[socketio.AsyncServer, Log], None]
 
 
-def chat(sio: socketio.AsyncServer, log: MessageLog) -> None:
+def chat(sio: socketio.AsyncServer, log: Log) -> None:
     """Register the handlers of the finished server."""
     delivery = Delivery(sio, log)
 

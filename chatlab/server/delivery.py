@@ -25,10 +25,11 @@ from engineio.packet import MESSAGE
 from engineio.packet import Packet as EnginePacket
 from socketio.packet import EVENT
 
-from chatlab.log import MessageLog
+from chatlab.log import Log
 from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, Message, Place
 from chatlab.recovery import Position, Session, recovered, session_of, with_offset
 from chatlab.server.frames import frame, writable
+from chatlab.server.queue import PollQueue
 
 PAGE = 50
 """Messages that are read and handed over at a time. More of them are hardly quicker, and a reader
@@ -38,7 +39,10 @@ PAGE_SIZE = 64_000
 HIGH_WATER = 50
 """Packets that may wait in the queue of one connection before its reader is waited for."""
 HIGH_SIZE = 256_000
-"""Characters after which its reader is waited for, however few the packets are."""
+"""Characters in the queue and bytes in its WebSocket after which its reader is waited for.
+
+The bytes count too: aiohttp waits for its transport only once in 64 KiB, so up to 200 kB may still
+be there when the queue is empty. One reader holds HIGH_SIZE and the page that exceeds it."""
 NEWEST = 2000
 """Messages kept in memory, encoded, so that those who are nearly up to date cost no query."""
 NEWEST_SIZE = 8_000_000
@@ -62,7 +66,7 @@ class Delivery:
     even if the server dies right after the commit.
     """
 
-    def __init__(self, sio: socketio.AsyncServer, log: MessageLog) -> None:
+    def __init__(self, sio: socketio.AsyncServer, log: Log) -> None:
         self._sio, self._log = sio, log
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._newest = _Newest()
@@ -106,7 +110,7 @@ class Delivery:
             await self._follow(socket, session, place)
         except Exception:
             self._streams.pop(sid, None)
-            await self._sio.disconnect(sid)  # better told plainly than left waiting for ever
+            await self._sio.disconnect(sid)  # so that the client does not wait for ever
             raise
 
     async def _follow(self, socket: AsyncSocket, session: Session | None, place: Place) -> None:
@@ -128,7 +132,7 @@ class Delivery:
                 continue
             waiting += self._hand_over(socket, session, page)
             cursor, sent = page[-1][0], sent + len(page)
-            if queue.qsize() > HIGH_WATER or waiting > HIGH_SIZE:
+            if queue.qsize() > HIGH_WATER or waiting + _unsent(queue) > HIGH_SIZE:
                 await queue.rest()  # until the socket has taken them: the reader sets the pace
                 waiting = 0
 
@@ -222,6 +226,11 @@ def _numbered(message: Message) -> Numbered:
 
 def _event(*arguments: Any) -> str:
     return f"{EVENT}{ENCODER.encode(arguments)}"
+
+
+def _unsent(queue: PollQueue) -> int:
+    """Return how many bytes the connection's WebSocket has not sent yet, if it has one."""
+    return queue.writes.waiting if queue.writes else 0
 
 
 def _size(numbered: Numbered) -> int:

@@ -46,10 +46,14 @@ class JoinedWrites:
             self._flush()
 
     @property
+    def waiting(self) -> int:
+        """How many bytes the system has not taken yet: those kept here, and the transport's own."""
+        return self._size + self._transport.get_write_buffer_size()
+
+    @property
     def ready(self) -> bool:
         """Whether the other side is there, and reads quickly enough."""
-        waiting = self._size + self._transport.get_write_buffer_size()
-        return waiting < MOST_JOINED and not self._transport.is_closing()
+        return self.waiting < MOST_JOINED and not self._transport.is_closing()
 
     def close(self) -> None:
         self._flush()

@@ -44,43 +44,12 @@ async def test_appended_messages_are_numbered_from_one(path):
     assert rows(path) == [(1, None, "a"), (2, None, "b"), (3, None, "c")]
 
 
-async def test_after_gives_the_greater_offsets(path):
-    """After 1 come 2 and 3; after the newest comes nothing; a limit cuts at the end."""
-    async with MessageLog(path) as log:
-        for text in "abc":
-            await log.append(text)
-        assert await log.after(1) == [Message(2, "b"), Message(3, "c")]
-        assert await log.after(1, limit=1) == [Message(2, "b")]
-        assert await log.after(3) == []
-
-
 async def test_message_is_on_disk_when_append_returns(path):
     """Another connection sees the row as soon as the offset is known."""
     async with MessageLog(path) as log:
         for text in "abc":
             offset = await log.append(text)
             assert rows(path)[-1] == (offset, None, text)
-
-
-async def test_many_senders_share_a_transaction(path):
-    """A hundred messages that wait together are committed in a few batches, in order."""
-    batches = []
-    async with MessageLog(path, on_commit=batches.append) as log:
-        offsets = await asyncio.gather(*(log.append(str(n)) for n in range(100)))
-    assert offsets == list(range(1, 101))
-    assert len(batches) <= 2
-    assert [message for batch in batches for message in batch] == [
-        Message(n + 1, str(n)) for n in range(100)
-    ]
-
-
-async def test_batch_is_announced_before_its_sender_hears(path):
-    """Who follows on_commit knows a message before its sender knows its offset."""
-    heard = []
-    async with MessageLog(path, on_commit=lambda batch: heard.append("commit")) as log:
-        await log.append("a")
-        heard.append("sender")
-    assert heard == ["commit", "sender"]
 
 
 async def test_repeated_key_gets_the_first_offset(path):
@@ -91,29 +60,6 @@ async def test_repeated_key_gets_the_first_offset(path):
         assert await log.append("a", "k1") == 1
         assert await log.append("c") == 3
     assert rows(path) == [(1, "k1", "a"), (2, "k2", "b"), (3, None, "c")]
-
-
-async def test_message_is_found_by_its_key(path):
-    """What is stored under a key; nothing under one that nobody has used."""
-    async with MessageLog(path) as log:
-        await log.append("one")
-        await log.append("two", "key")
-        assert await log.find("key") == Message(2, "two")
-        assert await log.find("other key") is None
-
-
-async def test_key_with_another_text_is_refused_alone(path):
-    """Only the message with the wrong key fails; those beside it are stored, at once."""
-    batches = []
-    async with MessageLog(path, on_commit=batches.append) as log:
-        await log.append("a", "k1")
-        results = await asyncio.gather(
-            log.append("b"), log.append("other", "k1"), log.append("c"), return_exceptions=True
-        )
-        assert results[0] == 2
-        assert results[1].name == "client_offset used"
-        assert results[2] == 3
-    assert batches == [[Message(1, "a")], [Message(2, "b"), Message(3, "c")]]
 
 
 async def test_row_that_the_database_refuses_fails_alone(path):
@@ -182,15 +128,6 @@ async def test_number_is_never_given_twice(path):
     async with MessageLog(path) as log:
         assert log.head == 3
         assert await log.append("d") == 4
-
-
-async def test_sender_that_stops_waiting_disturbs_nobody(path):
-    """Its message is stored all the same, and the next one too."""
-    async with MessageLog(path) as log:
-        first = asyncio.ensure_future(log.append("a"))
-        await asyncio.sleep(0)
-        first.cancel()
-        assert await log.append("b") == 2
 
 
 async def test_close_commits_what_waits(path):
@@ -388,23 +325,6 @@ async def test_looking_at_a_log_begins_no_epoch(path):
 
 
 # Retention: the newest messages are kept.
-
-
-async def test_log_keeps_the_newest_messages(path):
-    """Batch by batch, and after a restart; who asks for what is gone is told so."""
-    async with MessageLog(path, keep=3) as log:
-        await log.begin_epoch()
-        for number in range(1, 6):
-            await log.append(str(number), f"key {number}")
-        assert await log.after(0) == [(3, "3"), (4, "4"), (5, "5")]
-        assert (log.trimmed, log.head) == (2, 5)
-        await asyncio.gather(*(log.append(str(number)) for number in range(6, 16)))
-        assert [offset for offset, _ in await log.after(0)] == [13, 14, 15]
-        assert log.place(11) == (12, "gap") and log.place(12) == (12, "continued")
-        assert log.place(16) == (12, "reset")
-        assert await log.append("1", "key 1") == 16  # its key is gone too
-    async with MessageLog(path, keep=3) as log:
-        assert (log.trimmed, log.head) == (13, 16)
 
 
 async def test_log_of_which_everything_is_gone(path):

@@ -17,7 +17,7 @@ from chatlab.recovery.recovery import Recovery
 from chatlab.server.app import chat
 from chatlab.server.delivery import HIGH_SIZE, HIGH_WATER, NEWEST, PAGE, PAGE_SIZE, Delivery
 from chatlab.server.frames import JoinedWrites
-from chatlab.server.transport import MOST_OUT, PollQueue
+from chatlab.server.queue import MOST_OUT, PollQueue
 
 
 def delivery_of(server):
@@ -239,7 +239,7 @@ MOST_HELD = HIGH_SIZE + 2 * PAGE_SIZE
 def held(socket):
     """Return how much waits for a reader, in its queue and in what is written to its socket."""
     waiting = sum(len(packet.data) for packet in socket.queue._queue if packet)
-    return waiting + socket.queue.writes.get_write_buffer_size()
+    return waiting + socket.queue.writes.waiting
 
 
 async def test_reader_that_stands_still_holds_up_nobody(tmp_path):

@@ -5,6 +5,7 @@ import json
 
 import aiohttp
 import pytest
+from engineio.packet import MESSAGE, Packet
 from support import serving, turns, wired
 
 from chatlab.client.tab import ChatClient
@@ -94,7 +95,7 @@ async def test_nothing_is_written_past_what_waits(served):
         [socket] = served.sio.eio.sockets.values()
         await settled(socket)
         assert writable(socket) is socket.queue.writes
-        await served.sio.emit("tick", 1)
+        socket.queue.put_nowait(Packet(MESSAGE, '2["tick",1]'))
         assert writable(socket) is None
         await settled(socket)
         assert writable(socket) is not None

@@ -13,7 +13,9 @@ from support import Hold, serving, turns, untold, wired
 
 from chatlab.client.tab import ChatClient
 from chatlab.harness import Link
-from chatlab.server.transport import MOST_OUT, TRANSPORTS, PollQueue, attach
+from chatlab.server.ending import TRANSPORTS
+from chatlab.server.queue import MOST_OUT, PollQueue
+from chatlab.server.transport import attach
 
 
 async def opened(session, url):

@@ -18,7 +18,7 @@ from chatlab.harness.background import BackgroundServer
 from chatlab.recovery.recovery import Recovery, recovered
 from chatlab.recovery.store import SessionStore
 from chatlab.server.app import create_app
-from chatlab.server.transport import PollQueue
+from chatlab.server.queue import PollQueue
 
 CLIENT = Path(__file__).with_name("recovery.mjs")
 PATIENCE = 20
