@@ -404,6 +404,7 @@ def test_run_that_is_given_up_is_cancelled(monkeypatch):
 
 
 @pytest.mark.parametrize(("process", "times"), [(False, 50), (True, 5)], ids=["thread", "process"])
+@pytest.mark.slow
 async def test_many_restarts_leave_nothing_behind(tmp_path, process, times):
     """No thread, open file, socket or task, though tabs come back to the same port each time."""
     server = BackgroundServer(partial(create_app, db=tmp_path / "chat.db"), process=process)
