@@ -78,7 +78,7 @@ def check_version():
         needed = re.search(r'requires-python = ">=(\d+)\.(\d+)"', project.read()).groups()
     if sys.version_info[:2] < tuple(map(int, needed)):
         sys.exit(
-            f"chatlab needs Python {needed[0]}.{needed[1]} or newer, and this is Python {version()}: "
+            f"chatlab needs Python {needed[0]}.{needed[1]} or newer, and this is {version()}: "
             "name another one, for example `make lab PYTHON=python3.13`."
         )
 

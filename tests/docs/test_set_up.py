@@ -135,7 +135,7 @@ def test_python_that_is_too_old_is_refused_in_a_sentence(course):
     course.pretend("python-old", 3, 10, 13)
     said, code = course.make("PYTHON=python-old")
     assert code
-    assert said.startswith("chatlab needs Python 3.11 or newer, and this is Python 3.10.13: ")
+    assert said.startswith("chatlab needs Python 3.11 or newer, and this is 3.10.13: ")
     assert not (course.folder / ".venv").exists()
     assert course.ready("PYTHON=python3").startswith("Setting up .venv with Python ")
 
