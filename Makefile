@@ -1,17 +1,21 @@
 # `make lab` and `make test` set up all they need in .venv; a second run is quick.
 PYTHON ?= python3
 BIN := .venv/bin
-READY := .venv/ready
+# Two processes at least: many tests wait for something most of their time.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 2 ] && echo $$n || echo 2)
+# No restart: pytest-xdist gives a test that ended its process to the next one, again and again.
+PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0 -rs
 LAB_ARGS ?=
 # JupyterLab asks at its first start whether it may show news, on top of the first chapter.
 NO_NEWS := --LabApp.news_url=None
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help lab test soak bench notebooks pictures blank slides serve lint clean
+.PHONY: ready help lab test test-all soak bench notebooks pictures blank slides serve lint clean
 
 help:
 	@echo "make lab        open JupyterLab on the notebooks"
-	@echo "make test       run every test"
+	@echo "make test       run the tests, without the slow ones"
+	@echo "make test-all   run every test"
 	@echo "make bench      compare the server with the same one in Node.js, and with itself"
 	@echo "make soak       run many clients on bad links, and kill servers, for an hour (CONTRIBUTING.md: shorter)"
 	@echo "make notebooks  run all chapters and store their outputs"
@@ -22,50 +26,45 @@ help:
 	@echo "make lint       check the style"
 	@echo "make clean      remove what these commands made"
 
-lab: $(READY)
-	$(BIN)/jupyter lab $(ROOT) $(NO_NEWS) --notebook-dir=. $(LAB_ARGS) notebooks/00_start_here.ipynb
+lab: ready
+	$(BIN)/python -m jupyter lab $(ROOT) $(NO_NEWS) --notebook-dir=. $(LAB_ARGS) notebooks/00_start_here.ipynb
 
-test: $(READY)
-	$(BIN)/python -m pytest
+test: ready
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-soak: $(READY)
+test-all: ready
+	$(BIN)/python -m pytest $(PARALLEL)
+
+soak: ready
 	$(BIN)/python -m pytest tests/soak
 
-bench: $(READY)
+bench: ready
 	$(BIN)/python -m pytest -q -s tests/benchmarks
 	$(BIN)/python tests/benchmarks
 
-notebooks: $(READY)
+notebooks: ready
 	$(BIN)/python .ci/run_notebooks.py
 
-pictures: $(READY)
+pictures: ready
 	$(BIN)/python .ci/make_pictures.py
 
-blank: $(READY)
+blank: ready
 	$(BIN)/python .ci/blank.py $(FOLDER)
 
-slides: $(READY)
+slides: ready
 	$(BIN)/python .ci/slides.py $(FOLDER)
 
-serve: $(READY)
+serve: ready
 	$(BIN)/python -m chatlab
 
-lint: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+lint: ready
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
 
 clean:
 	rm -rf .venv dist blank slides tests/benchmarks/results chatlab/page/static/vendor .pytest_cache .ruff_cache .hypothesis
 
-# Debian has a python3 whose venv lacks pip: there, the pip outside installs into the venv.
-$(READY): pyproject.toml .ci/fetch_client.py
-	@if command -v uv >/dev/null; then \
-		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
-		uv pip install --quiet --python $(BIN)/python -e '.[dev]'; \
-	elif $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
-		$(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet -e '.[dev]'; \
-	else \
-		$(PYTHON) -m venv --without-pip .venv && \
-		$(PYTHON) -m pip --python $(BIN)/python install --quiet -e '.[dev]'; \
-	fi
-	@touch $@
+# Makes .venv, or makes it anew, only when there is a reason: the script says which.
+ready:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not here: name a Python, as in make lab PYTHON=python3.13" >&2; exit 1; }
+	@$(PYTHON) .ci/set_up.py $(if $(filter file,$(origin PYTHON)),,chosen)

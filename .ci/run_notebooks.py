@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from kernels import kernel_transport
 from nbclient import NotebookClient
 from slides import mark
 from traitlets.config import Config
@@ -58,12 +59,9 @@ async def run(path: Path) -> str:
 
 
 def listening_in(folder: str) -> Config:
-    """Let a kernel listen on files in a folder.
-
-    A port is chosen long before the kernel listens on it, and what runs beside it may take it.
-    """
-    file = f"{folder}/kernel.json"
-    return Config({"KernelManager": {"transport": "ipc", "connection_file": file}})
+    """Let a kernel listen on files in a folder, where the system has that."""
+    connection = {"transport": kernel_transport(), "connection_file": f"{folder}/kernel.json"}
+    return Config({"KernelManager": connection})
 
 
 def store(notebook: nbformat.NotebookNode, path: Path) -> None:

@@ -13,6 +13,27 @@ from chatlab.harness import background
 settings.register_profile("untimed", deadline=None)  # on a busy machine a time is no fault
 settings.load_profile("untimed")
 
+FIRST = ("test_jupyterlab.py", "test_live_demo.py", "test_notebooks.py")
+"""The files that take longest: a process that began them last would end alone."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config, items):
+    """Say which tests stay in one process, and let the longest files begin.
+
+    The tests of a file share its fixtures, and the cells of a chapter its kernel. The tests of
+    `test_notebooks.py` share nothing, and JupyterLab is started once for each of its states.
+    """
+    for item in items:
+        group = str(item.path)
+        if item.path.name == "test_notebooks.py":
+            group = item.nodeid
+        elif "jupyterlab" in getattr(item, "fixturenames", ()):
+            group += str(getattr(item, "callspec", None) and item.callspec.params.get("jupyterlab"))
+        item.add_marker(pytest.mark.xdist_group(group))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.name not in FIRST)
+
 
 @pytest.fixture
 async def served(tmp_path):

@@ -17,6 +17,7 @@ import pytest
 import socketio
 from aiohttp import web
 from jupyter_client import KernelManager
+from kernels import kernel_transport
 
 from chatlab.client.outbox import Outbox
 from chatlab.harness.serving import DRAIN
@@ -143,8 +144,18 @@ def busy(handlers, sio, log):
         await asyncio.gather(*(send(sid, TEXT) for _ in range(AT_ONCE)))
 
 
+class Clock:
+    """A clock that a test sets by hand: seconds, in `now`."""
+
+    def __init__(self, now=1000.0):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+
 class Hold:
-    """A place in the server where a test holds whoever comes by first."""
+    """A place in the server where a test holds the first task that comes by."""
 
     def __init__(self):
         self.reached, self.released = asyncio.Event(), asyncio.Event()
@@ -256,11 +267,19 @@ async def here(server, auth=None):
 
 
 class Kernel:
-    """A kernel of Jupyter, as a notebook has one. It listens on files: a port may be taken."""
+    """A kernel of Jupyter, as a notebook has one. It listens on files: a port may be taken.
 
-    def __init__(self, folder):
-        self.manager = KernelManager(transport="ipc", connection_file=f"{folder}/kernel.json")
-        self.manager.start_kernel(cwd=str(folder), stderr=subprocess.DEVNULL)
+    Its temporary files are in the folder: a kernel that is killed does not remove them.
+    """
+
+    def __init__(self, folder, cwd=None):
+        self.manager = KernelManager(
+            transport=kernel_transport(), connection_file=f"{folder}/kernel.json"
+        )
+        environment = os.environ | {"TMPDIR": str(folder)}
+        self.manager.start_kernel(
+            cwd=str(cwd or folder), stderr=subprocess.DEVNULL, env=environment
+        )
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)

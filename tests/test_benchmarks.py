@@ -41,6 +41,7 @@ def measured(name, do, db):
         return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("do", LOADS)
 def test_load_on_the_finished_server_measures(tmp_path, do):
     """Every unit that the plan wants of a load is there; in the storm everybody is in order."""
@@ -50,6 +51,7 @@ def test_load_on_the_finished_server_measures(tmp_path, do):
     assert figures.get("clients not in order", 0) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "null"])
 @pytest.mark.parametrize("do", ["ingest", "fan_out", "catch_up"])
 def test_load_on_the_other_servers_measures(tmp_path, name, do):

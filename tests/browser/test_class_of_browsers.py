@@ -226,6 +226,7 @@ def test_same_markup_as_html_would_run(new_browser, school):
     ann.page.wait_for_function("window.ran")
 
 
+@pytest.mark.slow
 def test_class_that_begins_anew_asks_again_and_loses_nothing(new_browser, school, db):
     """The code is another one then; what was written meanwhile waits in the outbox."""
     ann = joined(new_browser(), school, "Ann", scanned=True)

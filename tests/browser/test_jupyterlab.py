@@ -18,6 +18,18 @@ FRAMED = {
 """The chapters with the chat page in a frame, and what it shows of the simulated tabs there."""
 TRUST = pytest.mark.parametrize("jupyterlab", ["not_trusted", "trusted"], indirect=True)
 HUB = pytest.mark.parametrize("jupyterlab", ["hub"], indirect=True)
+QUICK = {
+    ("not_trusted", "00_start_here.ipynb"),
+    ("trusted", "00_start_here.ipynb"),
+    ("trusted", "08_a_bad_day.ipynb"),
+}
+"""The runs that are in `make test`: the first chapter, with pictures that JupyterLab cleans when it
+does not trust them, and the one with the live demo and most work. All others are slow tests."""
+RUNS = [
+    pytest.param(state, name, marks=() if (state, name) in QUICK else pytest.mark.slow)
+    for state in ("not_trusted", "trusted")
+    for name in CHAPTERS
+]
 A_CHAPTER = 3 * PATIENCE
 """Milliseconds for all cells of a chapter."""
 
@@ -186,8 +198,7 @@ def workbench(tab_of_jupyterlab):
     tab_of_jupyterlab.close()
 
 
-@TRUST
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize(("jupyterlab", "name"), RUNS, indirect=["jupyterlab"])
 def test_chapter_runs_from_top_to_bottom(workbench, request, name):
     """Its pictures are there at once; Run All does every cell, and shows the same pictures."""
     notebook = workbench.open(name)
@@ -201,6 +212,7 @@ def test_chapter_runs_from_top_to_bottom(workbench, request, name):
     assert notebook.pictures() == pictures
 
 
+@pytest.mark.slow
 @TRUST
 @pytest.mark.parametrize("name", FRAMED)
 def test_chat_page_is_live_in_its_frame(workbench, name):
@@ -217,6 +229,7 @@ def test_chat_page_is_live_in_its_frame(workbench, name):
     assert workbench.complaints + workbench.unanswered == []
 
 
+@pytest.mark.slow
 @HUB
 def test_chat_page_is_live_on_a_hub(workbench):
     """Where only the address of the hub can be reached, as on Binder, the frame goes through it."""
@@ -264,10 +277,10 @@ def test_fault_of_a_chapter_is_found(workbench, jupyterlab):
 def test_link_of_a_chapter_opens_the_source_beside_it(workbench):
     """From a chapter, a click opens a file of the package: JupyterLab's root has both folders."""
     notebook = workbench.open("04_the_race.ipynb")
-    [place] = notebook.places("](../chatlab/delivery.py)")
+    [place] = notebook.places("](../chatlab/server/delivery.py)")
     notebook.show(place).get_by_role("link", name="delivery.py").click()
     workbench.page.wait_for_function(
-        "() => jupyterapp.shell.currentWidget?.context?.path === 'chatlab/delivery.py'"
+        "() => jupyterapp.shell.currentWidget?.context?.path === 'chatlab/server/delivery.py'"
     )
     editor = workbench.page.locator(".jp-FileEditor .cm-content:visible")
     expect(editor).to_contain_text("class Delivery")

@@ -228,6 +228,7 @@ def test_demo_fits_its_screen(demo, width):
         expect(part).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_demo_works_behind_the_proxy_of_jupyter(context, jupyterlab, lab):
     """The panel finds its files and its stream there, and its buttons act."""
     address = f"{jupyterlab.url}/proxy/{lab.live().server.port}/{lab.live().panel.path}"

@@ -72,7 +72,10 @@ def replaced(tab, server, db, *texts, gone=0):
     tab.says("connected")
 
 
-@pytest.mark.parametrize("texts", [OTHER, OTHER[:2], OTHER[:1], []])
+@pytest.mark.parametrize(
+    "texts",
+    [OTHER, *(pytest.param(texts, marks=pytest.mark.slow) for texts in (OTHER[:2], OTHER[:1], []))],
+)
 def test_other_log_takes_the_place_of_the_list(open_tab, server, db, texts):
     """However long it is: the page shows it, and nothing else, and says so once."""
     tab = open_tab()

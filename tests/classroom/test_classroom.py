@@ -329,6 +329,7 @@ async def all_are(tabs, wish, condition):
     await asyncio.gather(*(tab.until(partial(condition, tab), wish, PATIENCE) for tab in tabs))
 
 
+@pytest.mark.slow
 async def test_class_of_two_hundred_catches_up(db):
     """All of them join, are dropped and frozen, and have every message once and in order."""
     verdict, picture = await whole_class(db)

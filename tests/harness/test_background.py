@@ -154,6 +154,7 @@ def test_server_that_ends_by_itself_can_be_started_again(process):
 
 
 @pytest.mark.parametrize(("process", "times"), [(False, 50), (True, 5)], ids=["thread", "process"])
+@pytest.mark.slow
 async def test_many_restarts_leave_nothing_behind(tmp_path, process, times):
     """No thread, open file, socket or task, though tabs come back to the same port each time."""
     server = BackgroundServer(partial(create_app, db=tmp_path / "chat.db"), process=process)

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 from base64 import b64decode
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from copy import deepcopy
 from html import unescape
 from itertools import pairwise
@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 from documents import ROOT, broken_links, headings, links, misplaced_headings, nameless_pictures
-from jupyter_client import KernelManager
 from nbformat.v4 import output_from_msg
+from support import Kernel
 
 NOTEBOOKS = ROOT / "notebooks"
 RUN_NOTEBOOKS = ROOT / ".ci" / "run_notebooks.py"
@@ -536,7 +536,14 @@ def test_readme_lists_every_chapter_in_order():
     assert listed == [(f"notebooks/{name}", title) for name, title in TITLES.items()]
 
 
-# Running the chapters, in a fresh kernel each.
+# Running the chapters, in a fresh kernel each. Each way finds a fault that the others cannot:
+# - cell by cell, with nbval (the notebooks themselves are tests): an output that is not the stored;
+# - all cells queued at once: a cell that needs the loop to turn between two cells, and work that a
+#   chapter leaves behind;
+# - with slow tabs: a cell that shows what it has not waited for;
+# - each cell twice: a cell that takes its own names or servers for new;
+# - made again, as `make notebooks` does: what differs from run to run in the file itself.
+# `make test` runs the first two on every chapter, and the next two where most can go wrong.
 
 COLLECT = nbformat.v4.new_code_cell("import gc\n_ = gc.collect()")
 """A cell that shows complaints about what was left behind: Python has them when it cleans up."""
@@ -545,18 +552,8 @@ COLLECT = nbformat.v4.new_code_cell("import gc\n_ = gc.collect()")
 @contextmanager
 def fresh_kernel():
     """A kernel like the one that JupyterLab starts; what it logs is not ours to judge."""
-    with TemporaryDirectory() as folder:
-        # On files: a port may be taken by another program before the kernel listens.
-        manager = KernelManager(transport="ipc", connection_file=f"{folder}/kernel.json")
-        manager.start_kernel(cwd=NOTEBOOKS, stderr=subprocess.DEVNULL)
-        client = manager.client()
-        client.start_channels()
-        try:
-            client.wait_for_ready(timeout=PATIENCE)
-            yield client
-        finally:
-            client.stop_channels()
-            manager.shutdown_kernel(now=True)
+    with TemporaryDirectory() as folder, closing(Kernel(folder, NOTEBOOKS)) as kernel:
+        yield kernel.client
 
 
 def run(client, cells):
@@ -644,8 +641,21 @@ def slow_down(late):
 WITH_TABS = [chapter for chapter in CHAPTERS if ".join(" in sources(chapter)]
 
 
+
+def slow_but(chapters, *fast):
+    """The chapters as parameters: those that do not begin with these numbers are slow tests."""
+    return [
+        pytest.param(
+            chapter,
+            id=chapter.name.removesuffix(".ipynb"),
+            marks=() if chapter.name.startswith(fast) else pytest.mark.slow,
+        )
+        for chapter in chapters
+    ]
+
+
 @pytest.mark.parametrize("late", [0, 1])
-@pytest.mark.parametrize("chapter", WITH_TABS, ids=[chapter.name for chapter in WITH_TABS])
+@pytest.mark.parametrize("chapter", slow_but(WITH_TABS, "04", "06"))
 def test_slow_tabs_change_no_output(chapter, late):
     """A chapter waits for what it shows: nothing depends on which tab is the first to hear."""
     with fresh_kernel() as client:
@@ -654,7 +664,7 @@ def test_slow_tabs_change_no_output(chapter, late):
     assert differences(chapter, outputs) == []
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+@pytest.mark.parametrize("chapter", slow_but(CHAPTERS, "00", "03", "90"))
 def test_every_cell_can_be_run_twice(chapter):
     """A learner presses Shift+Enter once more: no cell fails the second time."""
     with fresh_kernel() as client:
@@ -716,6 +726,7 @@ def write(path, *sources):
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
 
 
+@pytest.mark.slow
 def test_making_the_notebooks_again_changes_no_byte(tmp_path):
     """What is stored depends on the cells alone: also a chapter without outputs is restored."""
     stored = {path.name: path.read_bytes() for path in PATHS}
