@@ -17,20 +17,8 @@ FIRST = ("test_jupyterlab.py", "test_live_demo.py", "test_notebooks.py")
 """The files that take longest: a process that began them last would end alone."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config, items):
-    """Say which tests stay in one process, and let the longest files begin.
-
-    The tests of a file share its fixtures, and the cells of a chapter its kernel. The tests of
-    `test_notebooks.py` share nothing, and JupyterLab is started once for each of its states.
-    """
-    for item in items:
-        group = str(item.path)
-        if item.path.name == "test_notebooks.py":
-            group = item.nodeid
-        elif "jupyterlab" in getattr(item, "fixturenames", ()):
-            group += str(getattr(item, "callspec", None) and item.callspec.params.get("jupyterlab"))
-        item.add_marker(pytest.mark.xdist_group(group))
+    """Let the longest files begin, where several processes share the tests."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.path.name not in FIRST)
 
