@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Two processes at least: many tests wait for something most of their time.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 2 ] && echo $$n || echo 2)
 # No restart: pytest-xdist gives a test that ended its process to the next one, again and again.
-PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -rs
+PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -rfEs
 LAB_ARGS ?=
 # JupyterLab asks at its first start whether it may show news, on top of the first chapter.
 NO_NEWS := --LabApp.news_url=None
