@@ -50,6 +50,8 @@ def reason(wanted, chosen):
         return again + "its Python is gone"
     with open(READY) as ready:
         made = dict(line.rstrip("\n").split(": ", 1) for line in ready if ": " in line)
+    if not made:
+        return again + "an older version of the project made it"
     if made.get("folder") != wanted["folder"]:
         return again + "the folder was moved"
     if made.get("pyproject.toml") != wanted["pyproject.toml"]:

@@ -1,6 +1,10 @@
 """What the tests are given."""
 
+import os
+import shutil
+import tempfile
 import threading
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -15,6 +19,16 @@ settings.load_profile("untimed")
 
 FIRST = ("test_jupyterlab.py", "test_live_demo.py", "test_notebooks.py")
 """The files that take longest: a process that began them last would end alone."""
+
+
+def pytest_sessionstart(session):
+    """Give all that runs here a temporary folder that goes with it: a kernel is killed at its end.
+
+    What pytest itself keeps of failed tests stays where it always is.
+    """
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="test-")
+    session.config.add_cleanup(partial(shutil.rmtree, tempfile.tempdir, ignore_errors=True))
 
 
 def pytest_collection_modifyitems(config, items):

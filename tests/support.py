@@ -276,10 +276,7 @@ class Kernel:
         self.manager = KernelManager(
             transport=kernel_transport(), connection_file=f"{folder}/kernel.json"
         )
-        environment = os.environ | {"TMPDIR": str(folder)}
-        self.manager.start_kernel(
-            cwd=str(cwd or folder), stderr=subprocess.DEVNULL, env=environment
-        )
+        self.manager.start_kernel(cwd=str(cwd or folder), stderr=subprocess.DEVNULL)
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=PATIENCE)

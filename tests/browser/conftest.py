@@ -156,7 +156,6 @@ def jupyterlab(browser, tmp_path_factory, request):
     for name in ("notebooks", "chatlab"):
         shutil.copytree(ROOT / name, course / name, ignore=hidden)
     folders = {f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "DATA", "RUNTIME")}
-    folders["TMPDIR"] = str(folder)  # for its kernels, which are killed
     if state == "trusted":
         trust = [sys.executable, "-m", "nbformat.sign", *course.glob("notebooks/*.ipynb")]
         subprocess.run(trust, env=os.environ | folders, check=True, capture_output=True)

@@ -119,6 +119,13 @@ def test_set_up_that_was_broken_off_is_done_again(course):
     assert course.ready() == AGAIN + "it was not finished"
 
 
+def test_set_up_of_an_older_version_is_done_again(course):
+    """Its stamp says nothing."""
+    course.ready()
+    (course.folder / ".venv" / "ready").write_text("")
+    assert course.ready() == AGAIN + "an older version of the project made it"
+
+
 def test_other_python_is_taken_when_it_is_named(course):
     """And stays, until another one is named."""
     course.ready()
