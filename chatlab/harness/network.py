@@ -201,7 +201,7 @@ class Link(Traffic, Openable):
             wire.cut()
 
     async def lose(self) -> None:
-        """Break every connection. A frozen link first waits until it holds something, and loses it."""
+        """Break every connection. If frozen, first wait for bytes on the way: they are lost."""
         if self.frozen:
             await self.holds()
         self.cut()
