@@ -151,9 +151,9 @@ export class Outbox {
     for (const message of this.messages) this.#save({ ...message, left: Date.now() });
   }
 
-  // Another tab has sent or discarded one of our messages, or received its refusal; or it has closed
-  // with an unsent message. If it has cleared the whole storage, `key` is null, and this tab still
-  // has its messages in memory.
+  // Another tab has sent or discarded one of our messages, or received its refusal; or it was
+  // closed with an unsent one. If it has cleared the whole storage, `key` is null, and this tab
+  // still has its messages in memory.
   #onStorage({ key, newValue }) {
     const name = this.store.nameOf(key);
     if (name === undefined) return;
