@@ -1,7 +1,7 @@
-"""Write blank copies of the chapters, to be handed out: `make blank`, or name a folder for them.
+"""Write blank copies of the chapters for students: `make blank`, or name a folder for them.
 
-A copy has no outputs and no solutions, and its exercise is as it was set. It runs to its end, and
-its check says what is not solved yet. Links lead where they led; a chapter leads to a blank one.
+A copy has no outputs and no solutions. It runs to its end, and its check says what is not solved
+yet. A link to a chapter leads to the blank copy; all other links lead to the same files as before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def blank(path: Path, folder: Path) -> nbformat.NotebookNode:
 def moved_links(
     notebook: nbformat.NotebookNode, folder: Path, chapters_are: str = ".ipynb"
 ) -> None:
-    """Write the links to files so that they lead there from a folder that has all chapters."""
+    """Change the links to files so that they are right in `folder`, which has all chapters."""
 
     def moved(link: re.Match[str]) -> str:
         place = (NOTEBOOKS / link[1]).resolve()

@@ -1,8 +1,8 @@
-"""Say on which Pythons and systems all packages install from wheels, without a compiler.
+"""Print on which Pythons and systems all packages install from wheels, without a compiler.
 
-By hand, with a network: `.venv/bin/python .ci/check_wheels.py`. pip resolves what the lab and the
-tests need for each Python and system, and installs nothing. It judges conditions such as
-`sys_platform == "win32"` by the machine it runs on, so what a system adds is named here.
+Run it by hand, with a network: `.venv/bin/python .ci/check_wheels.py`. pip resolves what the lab
+and the tests need for each Python and system, and installs nothing. It evaluates conditions such as
+`sys_platform == "win32"` for the machine it runs on, so MORE names what another system adds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def requirements(system: str) -> list[str]:
 
 
 def missing(python: str, system: str, wanted: list[str]) -> str:
-    """Return why wheels alone do not suffice; nothing if they do."""
+    """Return why wheels alone are not enough; "" if they are."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"]
         command += ["--quiet", "--target", folder, "--only-binary=:all:"]

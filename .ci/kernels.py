@@ -1,4 +1,4 @@
-"""How a kernel and its client talk: the same in the tests and in `make notebooks`."""
+"""How a Jupyter kernel and its client connect, in the tests and in `make notebooks`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Make the pictures of the README, in docs/: `make pictures`.
 
-Both show what really happened: an evening with the server of chapter 03, drawn by chatlab, and the
-chat page in Chromium. The diagram is the same, byte by byte, on every machine. The page is drawn by
-the browser and with the fonts that are here, so it is the same only on one machine.
+Both show what really happened: a scenario with the server of chapter 03, drawn by chatlab, and the
+chat page in Chromium. The diagram has the same bytes on every machine. The picture of the page
+depends on the browser and the fonts of the machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chatlab import Lab, chat
 ROOT = Path(__file__).parents[1]
 DIAGRAM, PAGE = ROOT / "docs" / "diagram.svg", ROOT / "docs" / "page.png"
 SIZE, SCALE = {"width": 560, "height": 510}, 2
-"""The size of the page, and how many pixels of the picture there are to each of its own."""
+"""The size of the page, and how many pixels of the picture stand for one of the page."""
 TALK = [
     ("ann", "hello bob"),
     ("ann", "are you there?"),
@@ -46,7 +46,7 @@ def tags(cell: dict) -> list[str]:
 
 
 async def draw_diagram() -> str:
-    """Return the picture of an evening on which catching up goes well once, and then does not."""
+    """Return the picture of a scenario with one good catch-up, and then one that goes wrong."""
     async with Lab(server_of("03_catch_up.ipynb")) as lab:
         ann, bob = await lab.join("ann", "bob")
         await ann.send("hello bob")
@@ -66,7 +66,7 @@ async def draw_diagram() -> str:
 
 
 async def photograph_page() -> bytes:
-    """Return the picture of a page whose line is down, and of a message that waits for it."""
+    """Return the picture of a page without a connection, and of a message that waits for it."""
     async with Lab(chat) as lab, async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=BROWSER
@@ -78,8 +78,8 @@ async def photograph_page() -> bytes:
 
 
 async def live_through_a_drop(lab: Lab, page: Page) -> None:
-    """Let a page hear simulated tabs talk, lose its line, and write all the same."""
-    state, letters = page.get_by_role("status"), page.get_by_role("list", name="Not sent yet")
+    """Let a page get messages of simulated tabs, drop its connection, and then write a message."""
+    state, pending = page.get_by_role("status"), page.get_by_role("list", name="Not sent yet")
     await expect(state).to_have_text("connected")
     tabs = dict(zip(("ann", "bob"), await lab.join("ann", "bob"), strict=True))
     for name, text in TALK:
@@ -89,7 +89,7 @@ async def live_through_a_drop(lab: Lab, page: Page) -> None:
     await expect(state).to_have_text("line dropped")
     await page.get_by_label("Message", exact=True).fill("I have both!")
     await page.get_by_role("button", name="Send").click()
-    await expect(letters).to_contain_text("waits for the connection")
+    await expect(pending).to_contain_text("waits for the connection")
 
 
 async def main() -> None:

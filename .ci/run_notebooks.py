@@ -1,8 +1,8 @@
 """Run the chapters and store their outputs: `make notebooks`, or name the chapters to run.
 
-Running it twice changes no byte: no times are recorded, cell ids are kept, and cells whose output
-is live (tag nbval-ignore-output) are stored without it. If a chapter fails, the others are stored
-all the same, and each failure is told with its chapter, its cell and its error.
+Running it twice changes no byte: it records no times, keeps the ids of cells, and stores cells
+whose output is different each time (tag nbval-ignore-output) without it. If a chapter fails, it
+stores the others, and reports each failure with the chapter, the cell and the error.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ METADATA = {
 
 
 async def run(path: Path) -> str:
-    """Run one notebook in a fresh kernel and store it. A cell that fails leaves the file alone.
+    """Run one notebook in a new kernel and store it. If a cell fails, do not change the file.
 
-    Returns what failed, and in which cell; nothing if all went well.
+    Return what failed, and in which cell; "" if nothing did.
     """
     notebook, begun = nbformat.read(path, as_version=4), []
     try:
@@ -43,7 +43,7 @@ async def run(path: Path) -> str:
                 notebook,
                 timeout=60,
                 kernel_name="python3",
-                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # it warns of local sockets
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],  # warns about sockets
                 record_timing=False,
                 coalesce_streams=True,
                 resources={"metadata": {"path": str(path.parent)}},
@@ -59,13 +59,13 @@ async def run(path: Path) -> str:
 
 
 def listening_in(folder: str) -> Config:
-    """Let a kernel listen on files in a folder, where the system has that."""
+    """Let a kernel listen on files in a folder, if the system allows it."""
     connection = {"transport": kernel_transport(), "connection_file": f"{folder}/kernel.json"}
     return Config({"KernelManager": connection})
 
 
 def store(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Write a notebook that has been run, without what differs from run to run."""
+    """Write a notebook after a run, without what is different in each run."""
     notebook.metadata = METADATA
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -78,14 +78,14 @@ def store(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 async def run_all(paths: list[Path]) -> str:
-    """Run notebooks side by side: each has a kernel and servers of its own. Returns what failed."""
+    """Run notebooks at the same time, each with its own kernel and servers. Return what failed."""
     return "\n".join(filter(None, await asyncio.gather(*map(run, paths))))
 
 
 def main() -> None:
     paths = [Path(name).resolve() for name in sys.argv[1:]] or sorted(NOTEBOOKS.glob("*.ipynb"))
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["IPYTHONDIR"] = folder  # nobody's own settings
+        os.environ["IPYTHONDIR"] = folder  # no settings of the user
         failed = asyncio.run(run_all(paths))
     sys.exit(failed or None)
 

@@ -1,8 +1,8 @@
-"""Set up .venv, unless it is as it should be: `make` runs this before each command.
+"""Set up .venv, unless it is right already: `make` runs this before each command.
 
-Usage: set_up.py [chosen]. "chosen" says that somebody named this Python (`make lab PYTHON=...`);
-without it, a .venv of another Python is good too. An old Python must be able to read this file, as
-it says that it is too old: it needs nothing of Python after 3.6.
+Usage: set_up.py [chosen]. "chosen" means that the user named this Python (`make lab PYTHON=...`);
+without it, a .venv of another Python is right too. This file uses nothing newer than Python 3.6,
+so that an old Python can run it, and say that it is too old.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ VENV = os.path.join(ROOT, ".venv")
 READY = os.path.join(VENV, "ready")
 PYTHON = os.path.join(VENV, "bin", "python")
 SOURCES = ("pyproject.toml", os.path.join(".ci", "fetch_client.py"))
-"""What is installed, and how: a change sets .venv up anew."""
+"""Files that say what is installed, and how. After a change, .venv is set up again."""
 
 
 def main():
@@ -40,7 +40,7 @@ def main():
 
 
 def reason(wanted, chosen):
-    """Return a line for the user that says why .venv is built; nothing if it is as it should be."""
+    """Return a line for the user that says why .venv is built; "" if it is right already."""
     if not os.path.lexists(VENV):
         return "Setting up .venv with Python {} (about a minute, only the first time)"
     again = "Setting up .venv anew with Python {}: "
@@ -66,7 +66,7 @@ def version():
 
 
 def digest():
-    """Return what changes with each of the SOURCES."""
+    """Return a hash of the SOURCES."""
     found = hashlib.sha256()
     for name in SOURCES:
         with open(os.path.join(ROOT, name), "rb") as source:
@@ -112,7 +112,7 @@ def has_ensurepip():
 
 
 def run(*command):
-    """Run a command; one that fails has said why, and ends this program."""
+    """Run a command. If it fails, end this program: the command has printed why."""
     if subprocess.call(command):
         sys.exit("Setting up .venv failed: see above.")
 

@@ -1,8 +1,8 @@
 """Make a deck of slides of each chapter: `make slides`, or name a folder for them.
 
-Every cell of a chapter says where it belongs in the deck (`slideshow.slide_type`). The rule is
-here, and `make notebooks` follows it. The script that turns the slides, reveal.js, is fetched with
-npm and put beside the decks, so that they need no network; without npm, it comes from its CDN.
+The metadata of a cell say where it belongs in the deck (`slideshow.slide_type`). `mark` has the
+rule, and `make notebooks` uses it. npm fetches the script that shows the slides, reveal.js, so that
+the decks need no network; without npm, they load it from its CDN.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from blank import CHAPTERS, ROOT, moved_links
 SCRIPTS = ("reveal.js@4.6.1", "requirejs@2.3.7", "jquery@3.7.1")
 FULL = 20
 """Lines of text that fit on a slide."""
-LETTERS = 95
-"""Letters in a line of text."""
+WIDTH = 95
+"""Characters in a line of text."""
 LINE = 24
-"""Pixels of a picture that are as high as a line of text."""
+"""The height of a line of text, in pixels of a picture."""
 HEIGHT, PICTURE = 760, 540
-"""Pixels of a slide, and of the highest picture on one."""
+"""The heights of a slide and of the highest picture on it, in pixels."""
 STYLE = f"""<style>
 .reveal .jp-OutputArea img {{ max-height: {PICTURE}px; width: auto; max-width: 100%; }}
 .reveal pre {{ font-size: 15px !important; }}
@@ -35,7 +35,7 @@ STYLE = f"""<style>
 
 
 def mark(notebook: nbformat.NotebookNode) -> None:
-    """Say of every cell where it belongs: a scene is a slide, and goes on below when it is full."""
+    """Give every cell its place: a scene is a slide, and continues on subslides when it is full."""
     used, last = 0.0, notebook.cells[-1]
     for cell in notebook.cells:
         kind = _kind(cell, cell is last)
@@ -44,13 +44,13 @@ def mark(notebook: nbformat.NotebookNode) -> None:
             if kind == "-" and used + needed > FULL:
                 kind = "subslide"
             used = needed + (used if kind == "-" else 0)
-            if "Guess(" in cell.source:  # what happened is not beside the question
+            if "Guess(" in cell.source:  # do not show the answer on the slide of the question
                 used = FULL
         cell.metadata.slideshow = {"slide_type": kind}
 
 
 def _kind(cell: nbformat.NotebookNode, is_last: bool) -> str:
-    """Where a cell belongs if there is room enough: "-" is on the slide of the cell before."""
+    """Return where a cell belongs if there is space: "-" is the slide of the cell before it."""
     if (is_last and cell.cell_type == "code") or "solution" in cell.metadata.get("tags", []):
         return "skip"
     if cell.cell_type == "code":
@@ -65,7 +65,7 @@ def _lines(cell: nbformat.NotebookNode) -> float:
     if cell.cell_type == "markdown":
         text = re.sub(r"\]\([^)]*\)|(?s:</summary>.*?</details>)", "", cell.source)
         rows = [row for row in text.splitlines() if row]
-        return sum(1.6 + ceil(len(row) / LETTERS) - 1 for row in rows) + 1.5 * text.startswith("#")
+        return sum(1.6 + ceil(len(row) / WIDTH) - 1 for row in rows) + 1.5 * text.startswith("#")
     height = 1.2 + 0.9 * len(cell.source.splitlines())
     return height + sum(map(_lines_of_output, cell.outputs))
 
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def fetch(folder: Path) -> dict[str, str]:
-    """Put the scripts of a deck beside it; return how a deck finds them, nothing without npm."""
+    """Fetch the scripts into `folder`; return nbconvert's options for them, {} without npm."""
     npm = shutil.which("npm")
     options = ("--prefix", folder, "--no-save", "--no-audit", "--no-fund", "--ignore-scripts")
     if npm is None or subprocess.run([npm, "install", *options, *SCRIPTS]).returncode:

@@ -29,7 +29,7 @@ def main() -> None:
         with asyncio.Runner(loop_factory=_new_loop()) as runner:
             runner.run(_serve(options))
     except KeyboardInterrupt:
-        pass  # Windows, where no signal handler can be added: everything is closed by now
+        pass  # only on Windows, which has no signal handlers: everything is closed already
     except OSError as error:
         # asyncio repeats the address in the reason; its newer versions add the error number.
         reason = str(error.strerror or error).rpartition(": ")[-1].rpartition("] ")[-1]

@@ -10,18 +10,18 @@ from typing import Any, Literal, NamedTuple
 CHAT_MESSAGE = "chat message"
 """The event that carries a chat message, from a client to the server and back."""
 CATCHING_UP, CAUGHT_UP = "catching up", "caught up"
-"""Events that the server sends before and after the messages that a client missed. They carry
-`{"epoch", "after", "outcome"}` and `{"epoch", "offset", "outcome", "sent"}`; a client may ignore
+"""Events that the server sends before and after the messages that a client missed. Their data are
+`{"epoch", "after", "outcome"}` and `{"epoch", "offset", "outcome", "sent"}`. A client may ignore
 both."""
 WHERE = "where"
-"""The event with which a class asks a client how far it is. The client acknowledges it with the
-offset of the last message that it has."""
+"""The event with which the server of a class asks a client for its offset. The client acknowledges
+it with the offset of the last message that it has."""
 
 MAX_TEXT = 10_000
 """The longest text, in characters. Escaped as JSON it stays under 120 kB. The transport's limit is
 1 MB: a larger packet would close the connection, and the message would be lost."""
 MAX_CLIENT_OFFSET = 100
-"""The longest client_offset, in characters. A UUID takes 36."""
+"""The longest client_offset, in characters. It is the sender's key for a message, often a UUID."""
 MAX_EPOCH = 100
 """The longest epoch, in characters."""
 MAX_OFFSET = 2**63 - 1
@@ -31,11 +31,11 @@ NOT_STORED = "not stored"
 
 
 class Place(NamedTuple):
-    """The offset after which a client gets messages, and how this fits what the client has.
+    """The offset after which a client gets messages, and how this fits the client's offset.
 
     "continued": the client gets all messages after its own offset. "gap": the log has deleted some
-    of them; the client gets those after `after`. "reset": the offset belongs to another log, or to
-    messages that a restored log does not have; the client starts again with the whole log.
+    of them; the client gets those after `after`. "reset": this log does not have the client's
+    offset, because it is another log or an older copy; the client starts again with all of it.
     """
 
     after: int
@@ -50,7 +50,7 @@ class Message(NamedTuple):
 
 
 class Refused(ValueError):
-    """Error for input that is not valid. Programs read its name, people its sentence."""
+    """Error for input that is not valid: a `name` for programs, and a sentence for people."""
 
     def __init__(self, name: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -62,7 +62,7 @@ class Refused(ValueError):
 
 
 def check_text(value: Any) -> str:
-    """Return the value if it is a valid text, which JSON and SQLite give back unchanged.
+    """Return the value if it is a valid text: JSON and SQLite can hold it without a change.
 
     Raises Refused ("bad text" or "text too long") otherwise.
     """
@@ -78,7 +78,7 @@ def check_text(value: Any) -> str:
 
 
 def check_client_offset(value: Any) -> str | None:
-    """Return the value if it is a valid key of a message, or None, which means no key.
+    """Return the value if it is a valid key of a message, or None for no key.
 
     Raises Refused ("bad client_offset") otherwise.
     """
@@ -104,7 +104,7 @@ def check_offset(value: Any) -> int:
 def offset_of(auth: Any) -> int:
     """Return the offset in the auth of a connecting client: `{"serverOffset": offset}`.
 
-    It is 0 if there is no auth, or no serverOffset in it: the client has no message yet.
+    Without auth, or without serverOffset in it, return 0: the client has no message yet.
     Raises Refused ("bad auth" or "bad offset") if either is not valid.
     """
     return check_offset(_object(auth).get("serverOffset", 0))

@@ -1,4 +1,4 @@
-"""A class on one server: students join with a code, and the instructor drops or freezes the line.
+"""A class on one server: students join with a code; the instructor drops or freezes connections.
 
 The chat is the finished server. In front of it is a link that the instructor can cut and freeze.
 The rules for students are in `handlers`; this module must not know them.
@@ -35,11 +35,11 @@ class Classroom(Openable):
     """A class: the chat, the link to it, and the instructor's console. Await it or enter it.
 
     Students reach the chat at `port` of `host`, an address of this machine. "0.0.0.0" means all its
-    addresses; with "127.0.0.1" only this machine reaches the chat. All runs in the background,
-    beside the cells of a notebook. `db` is the file of the message log, and `keep` how many of the
-    newest messages it keeps. `code` is the join code; the default is a new one. A second class with
-    the same `name` replaces the first. `handlers` are the chat's: those of the finished server, or
-    others for the same three events.
+    addresses; with "127.0.0.1" only this machine reaches the chat. Everything runs in the
+    background. `db` is the file of the message log, and `keep` the number of newest messages that
+    it keeps (None: all). `code` is the join code (None: a new one; ValueError if it is not valid).
+    A second class with the same `name` replaces the first. `handlers` registers the chat's handlers
+    for "connect", "disconnect" and "chat message".
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Classroom(Openable):
 
     @property
     def note(self) -> str:
-        """A sentence that says why students cannot reach the class; "" if they can."""
+        """A sentence that says why other machines cannot reach the class; "" if they can."""
         if shown_host(self.host) != "localhost":
             return ""
         if self.host in ANY_ADDRESS:

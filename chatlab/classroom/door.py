@@ -1,4 +1,4 @@
-"""The join code of a class, and a limit on how often somebody may try to guess it.
+"""The join code of a class, and a limit for wrong codes.
 
 It must not know the students. It has no socket, and gets the time, in seconds, from its caller.
 """
@@ -46,8 +46,8 @@ class Bucket:
 class Door:
     """Checks join codes, and counts the wrong ones of each address.
 
-    So nobody can try enough codes to find the right one, and a person who tries does not lock out
-    the students at other addresses.
+    So nobody can try enough codes to find the right one. A person who tries blocks only new
+    students at the same address.
     """
 
     def __init__(self, code: str, clock: Callable[[], float]) -> None:
@@ -57,8 +57,8 @@ class Door:
     def check(self, code: Any, address: str | None, *, known: bool = False) -> None:
         """Return if the code is right. Raises Refused otherwise.
 
-        An address with too many wrong codes gets no answer to the next one, right or wrong. A
-        student who is `known`, because the badge fits the name, always gets an answer.
+        After too many wrong codes from an address, it refuses the next code without checking it.
+        This limit does not hold for a `known` student, whose badge belongs to the name.
         """
         if code is None or code == "":
             raise Refused("no code", "a join code is needed")

@@ -25,7 +25,7 @@ from chatlab.server import Handlers, chat, drop_key
 ASK_EVERY = 0.5
 """Seconds between two questions to a page for its offset, while a console is open."""
 SILENT = 2.0
-"""Seconds without an answer after which the console says so."""
+"""Seconds without an answer after which the console shows "silent"."""
 ADDRESS: ContextVar[str | None] = ContextVar("address", default=None)
 """The network address of the client whose request is being handled; None if it is unknown."""
 AWAY, CATCHING_UP, CAUGHT_UP = "away", "catching up", "caught up"
@@ -37,7 +37,7 @@ class StudentRow(NamedTuple):
     name: str
     state: str
     offset: int
-    """The last message that the page has, as far as the page has said."""
+    """The offset of the last message that the page has, from its last answer."""
     behind: int
     """How many messages the page does not have."""
 
@@ -45,7 +45,7 @@ class StudentRow(NamedTuple):
 class ClassHandlers:
     """The handlers of a class. Register them instead of the finished server's.
 
-    `clock` returns seconds. `handlers` register the handlers that these ones call.
+    `clock` returns seconds. `handlers` registers the handlers of the chat, which these ones call.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class ClassHandlers:
         self._asked_at = clock() - ASK_EVERY
 
     def __call__(self, sio: socketio.AsyncServer, log: MessageLog) -> None:
-        """Register the handlers, and keep those that they call."""
+        """Register the chat's handlers, and replace them by these, which call them."""
         self._handlers(sio, log)
         drop_key(sio)
         self.sio, self.log = sio, log
@@ -70,7 +70,7 @@ class ClassHandlers:
         sio.on(CHAT_MESSAGE, self._chat_message)
 
     async def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> bool | None:
-        # Nothing is awaited until the student has joined, so no other handler sees half a join.
+        # No `await` until the student has joined, so no other handler sees half of a join.
         try:
             student = self._admit(sid, ADDRESS.get(), auth)
         except Refused as refusal:
@@ -84,12 +84,12 @@ class ClassHandlers:
             self.roster.leave(sid)
             return False
         student.goal = self.log.head
-        with suppress(Refused):  # a recovered client may send any offset: it is not used
+        with suppress(Refused):  # a recovered client may send any offset: the chat does not use it
             student.offset = offset_of(auth)
         return None
 
     def _admit(self, sid: str, address: str | None, auth: Any) -> Student:
-        """Check the code and let a student join. A client that is recovered needs the code too."""
+        """Check the code, and let the student join. A recovered client needs the code too."""
         fields = auth if isinstance(auth, dict) else {}
         name, badge = fields.get("name"), fields.get("badge")
         self.door.check(fields.get("code"), address, known=self.roster.knows(name, badge))
@@ -135,7 +135,7 @@ class ClassHandlers:
 
     def _row(self, student: Student) -> StudentRow:
         silent = self._silence(student)
-        # A page is not behind because of messages that came after it was asked.
+        # Messages that came after the question do not count: the page could not have them.
         goal = student.goal if student.sids and not silent else self.log.head
         behind = max(0, goal - student.offset)
         if not student.sids:
@@ -152,7 +152,7 @@ class ClassHandlers:
         return int(waited) if waited >= SILENT else 0
 
     def _ask(self) -> None:
-        """Ask every page for its offset that has answered the last question."""
+        """Ask each page that has answered the last question for its offset."""
         asked = [student for student in self.roster if student.sids and student.asked_at is None]
         for student in asked:
             student.asked_at = self.clock()

@@ -79,8 +79,8 @@ def shown_host(host: str) -> str:
 def network_address(host: str = "") -> str | None:
     """Return this machine's address in its network; None if it is in no network.
 
-    To connect a UDP socket sends nothing: the system only chooses the route, and with it the
-    address. The other end is an address that is reserved for examples.
+    Connecting a UDP socket sends nothing: the system only chooses a route, and so an address of
+    this machine. The other address is one that is reserved for examples.
     """
     ip6 = host == "::"
     family, example = (socket.AF_INET6, "2001:db8::1") if ip6 else (socket.AF_INET, "192.0.2.1")

@@ -1,4 +1,4 @@
-"""What a student's name may be, and what the badge may be that proves whose name it is.
+"""Which names and badges of students are valid. A badge is a secret that belongs to a name.
 
 It must not know who is in a class. It has no socket and no clock.
 """
@@ -20,7 +20,7 @@ INVISIBLE = "200C-200D 034F 115F-1160 17B4-17B5 180B-180F 2800 3164 FE00-FE0F FF
 
 
 def check_name(value: Any) -> str:
-    """Return a name without superfluous spaces. Raises Refused ("bad name") if it is not valid.
+    """Return a name without unnecessary spaces. Raises Refused ("bad name") if it is not valid.
 
     A colon is not allowed, because a colon ends the name in front of a message. Other invisible
     characters are not allowed: they could hide the name or reverse the direction of the text.

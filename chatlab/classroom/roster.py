@@ -17,14 +17,14 @@ from chatlab.messages import MAX_TEXT, NOT_STORED, Refused, check_text
 MAX_STUDENTS = 500
 """The most students. When there are more, the class forgets the one that left longest ago."""
 MAX_TABS = 20
-"""Connections that one student may have. One that broke unnoticed counts for about a minute."""
+"""Connections that one student may have. A broken one counts until the server notices it."""
 MESSAGES, MESSAGES_A_SECOND = 10, 1.0
 """How many messages one student may send at once, and how many a second in the long run."""
 
 
 @dataclass(eq=False)
 class Student:
-    """Somebody who has joined the class."""
+    """A student who has joined the class."""
 
     name: str
     badge: str = field(repr=False)
@@ -33,11 +33,11 @@ class Student:
     sids: list[str] = field(default_factory=list)
     """The student's connections, the newest last."""
     offset: int = 0
-    """The last message that the page has, as far as the page has said."""
+    """The offset of the last message that the page has, from its last answer."""
     goal: int = 0
     """The last offset of the log when the page was asked for its offset."""
     seen_at: float = 0
-    """When the student last connected or disconnected."""
+    """When the student last connected or disconnected, in seconds of the clock."""
     asked_at: float | None = None
     """When the page was asked for its offset; None if it has answered."""
 
@@ -57,8 +57,7 @@ class Student:
     def count_message(self, now: float) -> None:
         """Count a message. Raises Refused (NOT_STORED) if there are too many: send it again later.
 
-        A client that sends several messages without waiting for the answers may therefore have
-        them stored in another order.
+        So the order may change if a client sends messages without waiting for the answers.
         """
         if not self.bucket.take(now):
             raise Refused(NOT_STORED, "you write faster than the class can read")

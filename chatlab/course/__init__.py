@@ -1,6 +1,6 @@
 """What only the course needs: guesses, checks of exercises, the game, the ladder, bar charts.
 
-It is at the top: the notebooks use it, and nothing in the package does.
+The notebooks use it; nothing else in the package imports it.
 """
 
 from chatlab.course.bars import Bars

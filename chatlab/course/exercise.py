@@ -1,7 +1,7 @@
 """The checks of the exercises: "solved", or "not yet" and why, in the words of the course.
 
-A check raises nothing, whatever a reader's code raises, `exit()` included: an error is one more
-reason for "not yet".
+A check raises nothing. If the reader's code raises an error, or calls `exit()`, the check says
+"not yet" and names the error.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from chatlab.history import Diagram, History, Verdict, Wrong
 from chatlab.lab import Lab, labs_opened
 
 PATIENCE = 20.0
-"""Seconds after which a check is ended, and the exercise is not solved."""
+"""Seconds after which a check ends, with the answer "not yet"."""
 
 DRAWN = 60
 """A history of more events than this is not drawn: the picture would be too long to read."""
@@ -54,9 +54,10 @@ class Judgement(str):
 
 
 def judged(check: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate the check of an exercise, so that it ends, and says why something fails.
+    """Decorate the check of an exercise, so that it always ends, and says why something fails.
 
-    The check returns a Judgement, a text that begins with "solved" or "not yet", or a list of them.
+    The check takes the reader's attempt, and returns a text that begins with "solved" or "not yet",
+    a Judgement, or a list of these. It may be a coroutine, which has PATIENCE seconds.
     """
 
     @wraps(check)
@@ -103,7 +104,7 @@ def should_go_wrong(verdict: Verdict, kind: Wrong) -> Judgement:
 
 
 def _joined(said: Any) -> Judgement:
-    """Make one judgement of several, with the first picture among them."""
+    """Join several judgements into one, which has the first of their pictures."""
     parts = said if isinstance(said, list) else [said]
     whole = Judgement("\n".join(parts))
     pictures = (getattr(part, "diagram", None) for part in parts)
@@ -112,7 +113,7 @@ def _joined(said: Any) -> Judgement:
 
 
 def _with_texts(history: History) -> History:
-    """Replace what is no text by its repr: a reader's server may send anything."""
+    """Replace each value that is not a text by its repr: a reader's server may send anything."""
     return History(
         event if isinstance(event.text, str | None) else replace(event, text=repr(event.text))
         for event in history
@@ -127,10 +128,7 @@ def _failed(error: BaseException, history: History) -> Judgement:
 
 
 def _line_of(error: BaseException) -> str:
-    """Name the innermost line of the reader's code that raised an error.
-
-    It is in a cell, so its file does not exist.
-    """
+    """Name the innermost line of the reader's code that raised an error: it is in no real file."""
     lines = [
         frame.line
         for frame in extract_tb(error.__traceback__)

@@ -1,7 +1,7 @@
-"""You are the network: a chat in which nothing moves unless you say so.
+"""A game in which the player is the network: nothing happens until the player chooses it.
 
-The server is the function that a notebook hands to a lab. You choose which handler goes on, which
-packet arrives, and when a connection drops. Pure: no network, no clock, no event loop.
+The server is the function that a notebook gives to a lab. The player chooses which handler goes on,
+which packet arrives, and when a connection drops. Pure: no network, no clock, no event loop.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class _Tab:
     sid: str | None = None
     connections: int = 0
     offset: int = 0
-    line: deque[Message] = field(default_factory=deque)
+    packets: deque[Message] = field(default_factory=deque)
 
 
 class Game:
-    """Bob was away and missed "two". He returns, and Ann sends "three": in which order?
+    """A game at its start: Bob is offline and missed "two", and Ann will send "three".
 
     `server` registers its handlers, as it does in a Lab. Ann's connection is perfect; Bob's may
-    drop once more. `moves` says what can happen now, `play` lets it happen, and `finish` lets the
-    rest happen in the usual order.
+    drop once more. `moves` lists what can happen now, `play` makes it happen, and `finish` plays
+    the rest in the usual order.
     """
 
     def __init__(self, server: Server) -> None:
@@ -58,9 +58,9 @@ class Game:
         return [*self._under_way(), *self._choices()]
 
     def play(self, *moves: int | str) -> list[str]:
-        """Let moves happen, in turn: each is one of `moves`, or its place in it. Return the next.
+        """Play moves in turn, and return the moves that are possible then.
 
-        Raises ValueError for a move that is not possible now.
+        Each is one of `moves`, or its index there. Raises ValueError if it is not possible now.
         """
         for move in moves:
             possible = self._under_way() | self._choices()
@@ -71,7 +71,7 @@ class Game:
         return self.moves
 
     def finish(self) -> Verdict:
-        """Let everything come to its end without another drop, and judge what was shown."""
+        """Play until nothing is left, without another drop; return the verdict."""
         self._settle()
         while choices := [move for move in self.moves if move != DROP]:
             self.play(choices[0])
@@ -79,23 +79,23 @@ class Game:
         return self.verdict()
 
     def verdict(self) -> Verdict:
-        """Judge what the two pages show."""
+        """Check what the two pages show."""
         return check(self.history, self._log.rows)
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left that has to happen."""
+        """Whether no move is left, or only another drop."""
         return self.moves in ([], [DROP])
 
     @property
     def position(self) -> tuple[Any, ...]:
-        """All that the future depends on: equal positions have equal futures."""
+        """Everything that decides what can happen next, so that a search sees each state once."""
         tasks = sorted(str((task.past, task.wait)) for task in self._sio.tasks)
-        bob = (self._bob.sid, self._bob.offset, *self._bob.line)
+        bob = (self._bob.sid, self._bob.offset, *self._bob.packets)
         shown = [event.text for event in self.history.of("bob") if event.kind == "show"]
         return (*tasks, *self._log.rows, *bob, *shown, len(self._unsent), self._drops)
 
-    # What can happen. First comes what has begun, in the order in which it began.
+    # What can happen. What has begun comes first, in the order in which it began.
 
     def _under_way(self) -> Moves:
         moves = {}
@@ -103,8 +103,8 @@ class Game:
             if task.wait and task.wait.ready():
                 again = " once more" if task.wait.label in moves else ""
                 moves[task.wait.label + again] = task.go_on
-        if self._bob.line:
-            moves[f'"{self._bob.line[0].text}" arrives at bob'] = self._arrive
+        if self._bob.packets:
+            moves[f'"{self._bob.packets[0].text}" arrives at bob'] = self._arrive
         return moves
 
     def _choices(self) -> Moves:
@@ -118,11 +118,9 @@ class Game:
         return moves
 
     def _settle(self) -> None:
-        """Let what has begun come to its end."""
+        """Finish everything that has begun."""
         while moves := self._under_way():
             next(iter(moves.values()))()
-
-    # What happens then.
 
     def _connect(self, tab: _Tab, kind: str) -> None:
         tab.connections += 1
@@ -133,7 +131,7 @@ class Game:
     def _drop(self) -> None:
         self._drops -= 1
         sid, self._bob.sid = self._bob.sid, None
-        self._bob.line.clear()
+        self._bob.packets.clear()
         self.history.record("drop", "bob")
         self._sio.handle("disconnect", sid, "transport close")
 
@@ -144,14 +142,14 @@ class Game:
         self._sio.handle(CHAT_MESSAGE, self._ann.sid, text, then=acknowledge)
 
     def _deliver(self, to: str | None, message: Message) -> None:
-        """Show a message to Ann at once, and put it on the connection to Bob, if it is for them."""
+        """Show Ann, and send Bob, a message that is for this sid, or for all clients (None)."""
         if to in (None, self._ann.sid):
             self._show(self._ann, message)
         if self._bob.sid is not None and to in (None, self._bob.sid):
-            self._bob.line.append(message)
+            self._bob.packets.append(message)
 
     def _arrive(self) -> None:
-        self._show(self._bob, self._bob.line.popleft())
+        self._show(self._bob, self._bob.packets.popleft())
 
     def _show(self, tab: _Tab, message: Message) -> None:
         tab.offset = message.offset
@@ -159,14 +157,14 @@ class Game:
 
 
 class Search(NamedTuple):
-    """What `find_fault` found: the moves to a fault, or None, and how many positions it tried."""
+    """The moves that lead to a fault, or None, and how many positions were tried."""
 
     moves: tuple[str, ...] | None
     positions: int
 
 
 def find_fault(server: Server, kind: Wrong | None = None) -> Search:
-    """Try every order of moves, the shortest first, until one ends in a fault (of this kind)."""
+    """Try all orders of moves, the shortest first, until one ends in a fault (of this kind)."""
     paths, seen = deque([()]), set()
     while paths:
         path = paths.popleft()

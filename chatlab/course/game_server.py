@@ -1,7 +1,7 @@
-"""A stand-in for Socket.IO and for the log: a notebook's server runs on it in the game.
+"""Replacements for Socket.IO and the log, on which a notebook's server runs in the game.
 
-Each `await` of the server is a move: the handler goes on when the player wants it to. It must not
-know what the clients do, or what the game is about.
+Each `await` of the server is a move: the handler goes on when the player chooses that. This module
+must not know what the clients do, or what the game is about.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Handling = Coroutine["Wait", None, Any]
 
 @dataclass
 class Wait:
-    """An `await` of the server: what it does when it goes on, and whether it can."""
+    """An `await` in a handler: `act` runs when the player lets it go on, if it is `ready`."""
 
     label: str
     act: Callable[[], Any] = field(repr=False)
@@ -32,11 +32,11 @@ class Wait:
 
 @dataclass
 class Task:
-    """A handler that is running: the `await` at which it stands, and those it has passed."""
+    """A running handler: the `await` at which it waits now (`wait`), and the earlier ones."""
 
     handling: Handling
     then: Callable[[Any], None]
-    """What to do with the value that the handler returns."""
+    """Called with the value that the handler returns."""
     wait: Wait | None = None
     past: list[Wait] = field(default_factory=list)
 
@@ -52,9 +52,9 @@ class Task:
 
 
 class Sio:
-    """As much of python-socketio's server as the servers of the notebooks use.
+    """The part of python-socketio's server that the servers of the notebooks use.
 
-    `deliver(sid, message)` takes what the server emits to a client, or to all (None).
+    `deliver(sid, message)` is called for each emit; its `sid` is None for an emit to all clients.
     """
 
     def __init__(self, deliver: Callable[[str | None, Message], None]) -> None:
@@ -65,7 +65,7 @@ class Sio:
     def handle(
         self, event: str, *arguments: Any, then: Callable[[Any], None] = lambda value: None
     ) -> None:
-        """Let the server handle an event, if it has a handler for it."""
+        """Start the handler of an event, if there is one."""
         if event in self._handlers:
             self._run(self._handlers[event](*arguments), then)
 
@@ -85,8 +85,8 @@ class Sio:
 
     def emit(self, event: str, data: Any, to: str | None = None) -> Wait:
         text, offset = data
-        whom = "everybody" if to is None else to.split()[0]
-        label = f'the server sends "{text}" to {whom}'
+        name = "everybody" if to is None else to.split()[0]
+        label = f'the server sends "{text}" to {name}'
         return Wait(label, lambda: self._deliver(to, Message(offset, text)))
 
     def start_background_task(self, target: Any, *arguments: Any) -> None:
@@ -94,7 +94,7 @@ class Sio:
 
 
 class Log:
-    """As much of the message log as the servers of the notebooks use."""
+    """The part of the message log that the servers of the notebooks use."""
 
     def __init__(self) -> None:
         self.rows: list[Message] = []

@@ -1,6 +1,6 @@
-"""A guess that a reader writes down before a run, to compare it with what happened then.
+"""A guess that a reader writes before a run, to compare it with what happens.
 
-Pure: it holds a letter and compares texts. A chapter also runs to its end without a guess.
+Pure: it compares texts. A chapter also runs to its end without a guess.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from pprint import pformat
 from typing import Any
 
 WIDTH = 79
-"""How many characters fit in a line of output; a longer text begins in a line of its own."""
+"""How many characters fit in a line of output; a longer text begins on a new line."""
 
 
 class NoSuchAnswer(ValueError):
-    """A guess that is none of the answers. A notebook shows the sentence, and no traceback."""
+    """Error for a guess that is none of the answers. A notebook shows no traceback for it."""
 
     def _render_traceback_(self) -> list[str]:  # IPython calls this
         return [str(self)]
 
 
 class Guess:
-    """One of the answers (a), (b), (c) to a question; or none yet, with no letter.
+    """The reader's answer to a question, (a), (b) or (c); "" means no guess yet.
 
-    `options` are the letters to choose from. Raises NoSuchAnswer for anything else. A guess cannot
-    be changed, but a reader can make another one.
+    `options` are the letters that are allowed. Raises NoSuchAnswer for anything else.
     """
 
     def __init__(self, letter: str = "", options: str = "abc") -> None:
@@ -35,10 +34,10 @@ class Guess:
             )
 
     def beside(self, happened: Any, **answers: Any) -> Beside:
-        """Show the guess beside what happened.
+        """Return a sentence with the guess and what happened.
 
-        Each of `answers` says by its letter what would have happened then: the same thing, or a
-        text with which its description begins. An answer that cannot be checked may be left out.
+        `answers` has for each letter what would have happened if that answer were right: an equal
+        value, or a text with which the shown value begins. Leave out answers that it cannot check.
         """
         shown = _written(happened)
         right = [letter for letter, answer in answers.items() if _fits(answer, shown)]

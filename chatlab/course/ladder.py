@@ -1,6 +1,7 @@
-"""A ladder of ever harder scenarios for a server that a learner has written: how far does it get?
+"""A ladder of harder and harder scenarios for a learner's server: how far does it get?
 
-It runs the scenarios, and says in the words of the course why a server fell.
+This module runs the scenarios, and says in the words of the course why a server failed. The
+scenarios are in `rungs`: a new one is a function there, and an entry in RUNGS.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from chatlab.history import Diagram, History, Verdict, check
 from chatlab.lab import Lab
 
 PATIENCE = 5.0
-"""Seconds after which a server falls if a scenario has not come to its end."""
+"""Seconds after which a server falls if a scenario has not ended."""
 _LABS = count(1)
-"""Each lab has a name of its own: a blocked server may keep an old one open."""
+"""Numbers for the names of the labs: a blocked server may keep an old lab open."""
 
 
 @dataclass(frozen=True)
 class Climb:
-    """How many rungs a server reached, and why it fell at the next, if there is one."""
+    """The result of `climb`: how many rungs a server reached, and why it fell at the next."""
 
     reached: int
     why: str
@@ -51,10 +52,10 @@ class Climb:
 
 
 async def climb(server: Callable[..., None]) -> Climb:
-    """Let a server climb, rung by rung, until it falls or is at the top.
+    """Run the scenarios in order, until the server fails at one or has passed all.
 
-    `server` registers its handlers, as it does in a Lab. Whatever it does, this raises nothing:
-    the server falls, and every lab is closed.
+    `server` registers its handlers, as it does in a Lab. An error in it is not raised: the server
+    falls, and every lab is closed.
     """
     for reached, rung in enumerate(RUNGS):
         lab = Lab(server, name=f"ladder {next(_LABS)}", **rung.options)
@@ -64,14 +65,14 @@ async def climb(server: Callable[..., None]) -> Climb:
 
 
 async def _attempt(rung: Rung, lab: Lab) -> str:
-    """Run the scenario of a rung; return a sentence that says what is wrong, or ""."""
+    """Run the scenario of a rung; return a sentence that says what is wrong, "" if nothing is."""
     why = None
     try:
         async with lab, asyncio.timeout(rung.patience * PATIENCE):
             result = await rung.scenario(lab)
             why = _fault(result) if isinstance(result, Verdict) else result
     except Exception as error:  # a learner's server may raise anything
-        if why is None:  # an error while the lab closes comes after the result, and changes nothing
+        if why is None:  # an error while the lab closes does not change the result
             why = explained(error, lab.history)
     return why
 
@@ -81,7 +82,7 @@ def _fault(verdict: Verdict) -> str:
 
 
 def explained(error: BaseException, history: History) -> str:
-    """Say why a scenario did not come to its end."""
+    """Return a sentence that says why a scenario did not end."""
     if isinstance(error, TimeoutError):
         return str(error) or _unfinished(history)
     while isinstance(error, ExceptionGroup):
@@ -96,5 +97,5 @@ def _unfinished(history: History) -> str:
 
 
 def before_closing(history: History) -> History:
-    """Return what happened before a lab closed its tabs: no scenario closes one itself."""
+    """Leave out the "close" events, which only the end of the lab causes."""
     return History(event for event in history if event.kind != "close")

@@ -1,8 +1,8 @@
 """The scenarios of the ladder, from the easy one to the hardest.
 
-Each runs in a lab of its own. It forces the situation that it asks about, waits until nothing is
-under way before it goes on, and judges what the pages show: so the same server always falls at the
-same rung. It knows what a chat promises, and not how a server keeps the promise.
+Each runs in its own lab. It forces the situation that it tests, waits until nothing is under way,
+and judges what the pages show: so the same server always falls at the same rung. A scenario knows
+what a chat promises, and not how a server does it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from chatlab.lab import Lab, Pause
 from chatlab.messages import CHAT_MESSAGE, MAX_TEXT
 
 GRACE = 1.0
-"""Seconds for what a right server may do at once, or only later."""
+"""Seconds to wait for something that a correct server may do now or later."""
 SEED, LENGTH = 212, 40
-"""The bad day, and how many mishaps it has."""
+"""The seed of the bad day, and how many mishaps it has."""
 FULL_DISK = """
 CREATE TRIGGER full_disk BEFORE INSERT ON messages WHEN NEW.content = 'two'
 BEGIN SELECT RAISE(ABORT, 'the disk is full'); END
 """
-"""Makes the log fail to store "two". Its table is the only thing known here of a log's inside."""
+"""Makes the log fail to store "two". The name of the log's table is all that this module knows."""
 
 
 class _FarAway(ChatClient):
-    """A tab that learns of an error only by the server's answer, or when its connection ends."""
+    """A tab that notices an error only by the server's answer, or when its connection ends."""
 
     def fail(self, error: BaseException) -> bool:
         return isinstance(error, ConnectionError) and super().fail(error)
@@ -40,10 +40,10 @@ class _FarAway(ChatClient):
 
 @dataclass(frozen=True)
 class Rung:
-    """What one scenario asks of a server, and how it finds out.
+    """One rung: what it asks of a server, and the scenario that tests it.
 
     `scenario` returns a verdict, or a sentence that says what is wrong ("" if nothing is).
-    `options` are the lab's. The scenario may take `patience` times as long as others.
+    `options` are for the Lab. The scenario may take `patience` times as long as others.
     """
 
     name: str
@@ -115,13 +115,13 @@ async def _in_order(lab: Lab) -> Verdict:
     pause = await _hold_catch_up(lab, ann, bob)
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(ann.send("three"))
-        with suppress(TimeoutError):  # a server may also let others wait until Bob has caught up
+        with suppress(TimeoutError):  # a server may make the others wait until Bob has caught up
             async with asyncio.timeout(GRACE):
                 await asyncio.wait([sending])
                 await lab.quiet()
         if pause is not None:
             await pause.go_on()
-    await ann.send("four")  # with it, a lost message can be told from one that is still to come
+    await ann.send("four")  # after it, a missing message is lost, and not only late
     return await lab.verdict()
 
 
@@ -164,7 +164,7 @@ async def _has_a_bad_day(lab: Lab) -> Verdict:
     await lab.join(*names)
     await lab.live_through(bad_day(SEED, names, LENGTH, kills=1, sends=0.7), post=True)
     await lab.quiet()
-    await lab.join("dan")  # he joins at the end, and gets the whole day
+    await lab.join("dan")  # joins at the end, and must get all messages
     return await lab.verdict(promised=True)
 
 
@@ -186,10 +186,10 @@ async def _pages(lab: Lab) -> Verdict:
 
 
 async def _hold_catch_up(lab: Lab, ann: ChatClient, bob: ChatClient) -> Pause | None:
-    """Let Bob reconnect, and hold the server when it has read what he missed.
+    """Let Bob reconnect, and hold the server after it has read what he missed.
 
-    A server that has the newest messages in memory reads only after a restart; another may never
-    read, and then there is no pause.
+    A server that keeps the newest messages in memory reads the log only after a restart. Return
+    None if the server never reads the log.
     """
     with suppress(RuntimeError):
         return await lab.pause(bob.reconnect())
@@ -219,4 +219,4 @@ RUNGS = (
         patience=4,
     ),
 )
-"""From the easy one to the hardest."""
+"""From the easiest to the hardest."""

@@ -1,7 +1,7 @@
 """Run a server, break its connections, look inside it.
 
-It promises a server in the background, network links with faults, scenarios made up by chance,
-and a probe inside a running server. It must not know labs, notebooks or verdicts.
+It promises a server in the background, network links with faults, random scenarios, and a probe
+inside a running server. It must not know labs, notebooks or verdicts.
 """
 
 from chatlab.harness.background import BackgroundServer

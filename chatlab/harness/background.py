@@ -16,19 +16,19 @@ from chatlab.harness.workers import ServerProcess, ServerThread
 
 Result = TypeVar("Result")
 
-try:  # a reloaded module keeps its servers: a forgotten server would hold its port for ever
+try:  # a reload of this module must not forget its servers: they would keep their ports
     _LIVE: dict[str, BackgroundServer] = _LIVE  # type: ignore[used-before-def]
 except NameError:
     _LIVE = {}
 
 
 class BackgroundServer:
-    """A server beside the notebook: start it, stop it, start it again on the same port.
+    """A server in the background: start it, stop it, start it again on the same port.
 
-    `build` makes a new application for each start. Starting a second server of the same `name` in
-    this Python process stops the first, so that a cell can be run twice. With `process=True` the
-    server runs in a process of its own, which can be killed. `report`, if given, is called from
-    another thread with each error of the server, and `errors` stays empty.
+    `build` returns a new application for each start. Starting a second server with the same `name`
+    in this Python process stops the first, so that a cell can be run twice. `port=0` takes any free
+    port. With `process=True` the server runs in its own process, which can be killed. `report`, if
+    given, is called from another thread with each error of the server; then `errors` stays empty.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Bad days: scenarios that are made up by chance. Nothing happens here: a lab carries them out."""
+"""Random scenarios ("bad days"). This module only writes them; a lab carries them out."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Mishap(NamedTuple):
 def bad_day(
     seed: int, names: Iterable[str], length: int, *, kills: int = 0, sends: float = 0.6
 ) -> list[Mishap]:
-    """Make up a bad day: `length` mishaps, the same ones for the same seed.
+    """Return a random scenario of `length` mishaps, the same one for the same seed.
 
-    `sends` is the share of them in which a client sends a message. In addition, the server is
-    killed `kills` times, at moments spread over the day.
+    `sends` is the share of mishaps (0 to 1) in which a client sends a message. In addition, the
+    server is killed `kills` times, at equal distances.
     """
     chance, people = random.Random(seed), sorted(names)
     day = [

@@ -1,7 +1,7 @@
 """A bad network: a TCP link that can be cut, frozen, left half-open, delayed and throttled.
 
 A client that connects to the link's port reaches the server through it. The client can be a
-simulated tab or a real browser. The link moves bytes, and must not know what they mean.
+simulated tab or a real browser. A link moves bytes, and must not know what they mean.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from chatlab.harness.serving import CROWD, stop_listening
 from chatlab.openable import Openable
 
 CHUNK = 65536
-"""Bytes that are moved at a time."""
+"""The most bytes that a link moves at a time."""
 MOST_WAITING = 1000
-"""New connections that a frozen link holds back. It breaks any further one."""
+"""The most new connections that a frozen link holds back. It breaks any more."""
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Direction = Literal["up", "down"]
@@ -24,13 +24,13 @@ Direction = Literal["up", "down"]
 
 
 class Traffic:
-    """What may pass a link: how fast it is, which directions are frozen, what is on its way."""
+    """The state of a link: how fast it is, which directions are frozen, what is on its way."""
 
     def __init__(self, delay: float, rate: float | None) -> None:
         self.delay, self.rate = delay, rate
         self.in_flight: dict[Direction, int] = {"up": 0, "down": 0}
-        """Bytes that have left one side and have not been handed to the other: a frozen link holds
-        them. Bytes that the system holds for a side that does not read are not counted."""
+        """Bytes that the link has read from one side and not yet written to the other. Bytes that
+        the system holds for a side that does not read are not counted."""
         self._flowing = {direction: asyncio.Event() for direction in self.in_flight}
         self._holding = asyncio.Event()
         self.thaw()
@@ -41,7 +41,7 @@ class Traffic:
         return not all(flowing.is_set() for flowing in self._flowing.values())
 
     def freeze(self, *directions: Direction) -> None:
-        """Let nothing pass, not even the end of a connection: both sides wait.
+        """Let nothing pass, not even the end of a connection. No side gets an error.
 
         With "up" nothing passes to the server, with "down" nothing to the client.
         """
@@ -55,7 +55,7 @@ class Traffic:
             flowing.set()
 
     async def holds(self) -> None:
-        """Wait until a frozen link holds something back: bytes, or a new connection."""
+        """Wait until the link is frozen and holds something back: bytes, or a new connection."""
         await self._holding.wait()
 
     async def passage(self, *directions: Direction) -> None:
@@ -66,7 +66,7 @@ class Traffic:
             await self._flowing[direction].wait()
 
     async def travel(self, direction: Direction, size: int) -> None:
-        """Take the time that so many bytes need, and wait while their direction is frozen."""
+        """Wait as long as `size` bytes need, and as long as their direction is frozen."""
         self.in_flight[direction] += size
         try:
             await asyncio.sleep(self.delay + (size / self.rate if self.rate else 0))
@@ -76,14 +76,14 @@ class Traffic:
 
 
 class Wire:
-    """One connection through a link: its client's leg and its server's leg."""
+    """One connection through a link. Each half, to the client and to the server, is a "leg"."""
 
     def __init__(self, client: Streams, server_port: int, traffic: Traffic) -> None:
         self.traffic = traffic
         self.legs = [client[1]]
-        """The client's leg, then the server's; only the client's while the wire is not joined."""
+        """The client's leg, then the server's once the wire is joined."""
         self.client = (client[1].get_extra_info("peername") or [None])[0]
-        """The client's address; None if the client is gone already."""
+        """The client's address; None if the client has disconnected already."""
         self.port: int | None = None
         """The port from which the server is reached, once the wire is joined."""
         self.task = asyncio.create_task(self._run(*client, server_port))
@@ -112,7 +112,7 @@ class Wire:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server_port: int
     ) -> None:
         try:
-            await self.traffic.passage("up", "down")  # opening a connection takes both
+            await self.traffic.passage("up", "down")  # opening a connection needs both directions
             with suppress(OSError):  # no server listens: the client's connection breaks
                 up, down = await asyncio.open_connection("127.0.0.1", server_port)
                 self.legs.append(down)
@@ -143,8 +143,8 @@ class Link(Traffic, Openable):
     """A link to the server at `port` of this machine. Await it or enter it to open it.
 
     `delay` is in seconds for each chunk of bytes, `rate` in bytes a second (None: no limit); both
-    can be changed while bytes flow. Clients of other machines reach it if `host` is an address of
-    this machine in their network; `listen` is the port for them, and 0 takes any free one.
+    can be changed while bytes flow. The link listens on `host`, an address of this machine, and on
+    the port `listen`; 0 takes any free port.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Link(Traffic, Openable):
         return self
 
     async def close(self) -> None:
-        """Cut everything and accept nothing more."""
+        """Break all connections, and accept no new ones."""
         self._closed = True
         await stop_listening(self._server)
         self.thaw()
@@ -201,7 +201,7 @@ class Link(Traffic, Openable):
             wire.cut()
 
     async def lose(self) -> None:
-        """Break every connection, once a frozen link holds something back: it is lost."""
+        """Break every connection. If frozen, first wait for bytes on the way: they are lost."""
         if self.frozen:
             await self.holds()
         self.cut()

@@ -1,4 +1,4 @@
-"""A probe in a running server: is it at rest, and can it be held for a moment?
+"""A probe in a running server: it finds out whether handlers are busy, and can hold one.
 
 It runs beside the handlers, on the server's own loop, and needs no change in the handlers that a
 learner wrote. It must not know the lab that asks, nor what the handlers are for.
@@ -21,7 +21,7 @@ from chatlab.messages import Message
 REST = "lab: rest"
 """A client emits this event; the server acknowledges it when no handler is busy. If the event has
 a number, the server first emits the same event with this number to all connections, also to those
-that are just being made."""
+that are not complete yet."""
 
 
 class Hold:
@@ -33,20 +33,20 @@ class Hold:
 
     @property
     def was_reached(self) -> bool:
-        """Whether a handler has come to this point."""
+        """Whether this holds a handler, or has held one."""
         return self._reached.done()
 
     async def reached(self) -> None:
-        """Wait until a handler has come to this point."""
+        """Wait until this holds a handler."""
         await asyncio.wrap_future(self._reached)
 
     def release(self) -> None:
-        """Let the handler go on. A handler that comes later is not held."""
+        """Let the handler go on. One that comes later does not wait."""
         if not self._released.done():
             self._released.set_result(None)
 
     async def here(self) -> None:
-        """Hold the handler that calls this, until the release."""
+        """Hold the handler that awaits this, until `release`."""
         self._reached.set_result(None)
         await asyncio.shield(asyncio.wrap_future(self._released))
 
@@ -69,7 +69,7 @@ class Gate:
         self._next = None
 
     async def passed(self) -> None:
-        """Count the handler that calls this, and hold it if it is to be held."""
+        """Count the handler that calls this, and hold it after `hold_next`."""
         self.passages += 1
         hold, self._next = self._next, None
         if hold is not None:
@@ -79,7 +79,7 @@ class Gate:
 class WatchedServer(socketio.AsyncServer):
     """python-socketio's server, which also knows which of its handlers are busy.
 
-    It relies on something undocumented: python-socketio runs each handler of an event in
+    It relies on something undocumented: python-socketio starts each handler of an event with
     `start_background_task`.
     """
 
@@ -101,7 +101,7 @@ class WatchedServer(socketio.AsyncServer):
 
     @contextmanager
     def resting(self, busy: Callable[[], bool] = lambda: False) -> Iterator[None]:
-        """Let the current task count as busy only if `busy` says so."""
+        """Inside this block, count the current task as busy only while `busy` returns True."""
         task = asyncio.current_task()
         if task not in self.handling:
             yield
@@ -126,8 +126,8 @@ def watched(
 ) -> None:
     """Register the handlers of `server`, and the one that answers REST.
 
-    A handler that waits for the log to grow counts as busy only when the log has grown, and a
-    handler that is held counts as at rest. A server in another process has no gate.
+    A handler that waits for the log to grow counts as busy only when the log has grown. A handler
+    that is held counts as not busy. A server in another process has no gate.
     """
     newer, after = log.newer, log.after
 

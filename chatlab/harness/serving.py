@@ -1,4 +1,4 @@
-"""Serve a web application on the running event loop, until a stop is asked for.
+"""Serve a web application on the running event loop, until an event tells it to stop.
 
 This module knows asyncio and aiohttp. It must not know threads, processes or notebooks.
 """
@@ -16,10 +16,10 @@ from aiohttp import web
 Build = Callable[[], web.Application]
 Report = Callable[[BaseException], None]
 CROWD = 4096
-"""Connections that may wait to be accepted, if the system allows so many. A client that finds no
-room tries again after one second, then two, four, eight: in a crowd it would wait very long."""
+"""How many connections may wait to be accepted, if the system allows so many. A client that finds
+no place tries again after one second, then two, four, eight: with many clients this takes long."""
 DRAIN = 0.1
-"""Seconds that a stopping server gives to the requests it is answering."""
+"""Seconds that a server, when it stops, gives to unfinished requests."""
 
 
 async def serve(
@@ -45,7 +45,7 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
-    """Serve an application until the block ends; give the port it listens on."""
+    """Serve an application until the `async with` block ends; yield the port it listens on."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN)
     try:
         await runner.setup()
@@ -63,9 +63,9 @@ async def stop_listening(server: asyncio.Server) -> None:
     """Close the listening sockets so that no connection is left half accepted.
 
     asyncio accepts a connection in two steps. If the server is closed between them, the second
-    step fails, and the socket stays open until garbage is collected. So stop the first step, let
-    the second one finish, and close then. That asyncio accepts in a reader of the listening
-    socket is not documented.
+    step fails, and the socket stays open until garbage collection. So this stops the first step,
+    lets the second one finish, and then closes. It relies on something undocumented: asyncio
+    accepts connections in a reader of the listening socket.
     """
     with contextlib.suppress(NotImplementedError):  # Windows: its loop has no readers
         for listener in server.sockets:

@@ -1,7 +1,7 @@
-"""Where a server runs: on a thread with an event loop of its own, or in a process of its own.
+"""Where a server runs: in a thread with its own event loop, or in its own process.
 
 This module knows threads, processes and the pipes between them. It must not know which servers
-there are, nor what they serve.
+exist, nor what they serve.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from chatlab.harness.serving import Build, Report, serve
 
 Result = TypeVar("Result")
 News = int | BaseException
-"""What a server says: the port it listens on, then errors; or an error if it cannot start."""
+"""What a server reports: the port it listens on, then errors; or an error if it cannot start."""
 PATIENCE = 10.0
-"""Seconds after which something that should have happened at once is called an error."""
+"""Seconds to wait for something that should happen at once, before it counts as an error."""
 
 
 class _Worker:
-    """What a thread and a process have in common: how the server's news are passed on."""
+    """What a thread and a process have in common: passing on what the server reports."""
 
     def __init__(self, name: str, report: Report) -> None:
         self.name, self.report = name, report
 
     def _begin(self, target: Callable[..., None], *args: Any) -> None:
-        """Call `target` in a new thread, and expect the port or an error."""
+        """Call `target` in a new thread. Its first report sets `ready`: the port, or an error."""
         self.ready: concurrent.futures.Future[int] = concurrent.futures.Future()
         name = f"chatlab-{self.name}"
         self.thread = threading.Thread(target=target, args=args, name=name, daemon=True)
@@ -52,7 +52,7 @@ class _Worker:
 
 
 class ServerThread(_Worker):
-    """A server on a thread and a loop of its own, so that a busy cell does not block it."""
+    """A server in its own thread, with its own loop, so that a busy cell does not block it."""
 
     thread = threading.Thread()  # before the first start: a thread that is not alive
 
@@ -99,7 +99,7 @@ class ServerThread(_Worker):
 
 
 class ServerProcess(_Worker):
-    """A server in a child process. It ends when its input ends, so it cannot outlive its parent."""
+    """A server in a child process. It ends when its input ends, so it ends with its parent."""
 
     @property
     def alive(self) -> bool:
@@ -112,8 +112,8 @@ class ServerProcess(_Worker):
             [sys.executable, "-c", "from chatlab.harness.workers import child; child()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Interrupting a notebook must not interrupt its server. Windows ignores sessions and
-            # has groups of processes, which other systems do not know.
+            # Interrupting a notebook must not interrupt its server. The first option is for Linux
+            # and macOS, the second for Windows.
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
@@ -162,7 +162,7 @@ def child() -> None:
     parent = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 
-    def tell(news: News) -> None:
+    def report(news: News) -> None:
         parent.write(_pickled(news))
         parent.flush()
 
@@ -170,12 +170,12 @@ def child() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
         to_serve = cloudpickle.load(sys.stdin.buffer)
         threading.Thread(target=_watch_parent, args=(loop, stop), daemon=True).start()
-        await serve(*to_serve, tell, stop, report=tell)
+        await serve(*to_serve, report, stop, report=report)
 
     try:
         asyncio.run(main())
     except BaseException as error:
-        tell(error)
+        report(error)
 
 
 def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
@@ -183,7 +183,7 @@ def _watch_parent(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     with contextlib.suppress(RuntimeError):  # the loop may be closed already
         loop.call_soon_threadsafe(stop.set)
     time.sleep(PATIENCE)
-    os._exit(1)  # a handler that never ends does not make this process outlive its parent
+    os._exit(1)  # even if a handler never ends, this process must end
 
 
 def _pickled(news: News) -> bytes:

@@ -3,10 +3,10 @@
 Pure: it judges what was recorded, and does not trust what a server says about itself, as the
 checkers of Jepsen and Maelstrom do.
 
-What must hold: on each page, from the moment it was loaded, messages stand in the order of their
-offsets, each once, with no gap. A page that is connected when the history ends has them all; a page
-that is not may have stopped early. Messages that are gone from the log are not expected. A page
-that was reset begins anew: what it showed before counted in another log.
+The rule: from the moment a page is loaded, it shows the messages in the order of their offsets,
+each once, with no gap. A page that is connected when the history ends shows all messages; any other
+page may miss the last ones. No page has to show messages that the log has deleted. After a reset a
+page starts again, because the offsets that it had belong to another log.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Verdict:
     unacknowledged: tuple[Message, ...]
     """Messages that were sent and never answered: each may have been stored, or not."""
     doubt: str = ""
-    """Why nothing can be said, although no fault was found."""
+    """Why a history without faults is not "valid"; "" if it is."""
     history: History | None = field(default=None, compare=False)
-    """What was judged."""
+    """The history that was judged."""
 
     @property
     def outcome(self) -> Literal["valid", "invalid", "unknown"]:
@@ -94,21 +94,21 @@ def check(
     promised: bool = False,
     trimmed: int = 0,
 ) -> Verdict:
-    """Judge a history that has come to rest.
+    """Judge a history in which nothing is under way any more.
 
-    `stored` is what the log holds at the end, if that is known: then an acknowledged message that
-    is not in it is a fault even when no client is there to miss it. The log holds no messages up
-    to the offset `trimmed` any more.
+    `stored` are the messages in the log at the end, if they are known: then an acknowledged message
+    that is not stored is a fault, even if no client is connected. The log has deleted the messages
+    up to the offset `trimmed`.
 
-    A message that was never acknowledged may be lost on its way to the server, unless the senders
-    have `promised` that it arrives, as a tab with an outbox does.
+    A message without an acknowledgement may be lost on its way to the server. With `promised` it
+    may not: the senders repeat each message until there is an answer, as an outbox does.
     """
     facts = _Facts(history, None if stored is None else list(stored), trimmed)
     if promised:
         facts.known |= dict.fromkeys(facts.never_arrived())
     faults = [*facts.missing(), *facts.out_of_turn()]
     for fault in faults:
-        if fault.kind == "missing":  # one fault of the log, and not one more for every page
+        if fault.kind == "missing":  # report it once, and not again for each page
             facts.known.pop(fault.message, None)
     faults += (fault for page in facts.pages for fault in _faults_of(page, facts))
     faults.sort(key=lambda fault: (fault.message.offset or 0, fault.who, fault.kind))
@@ -134,14 +134,14 @@ class _Page:
     """The last event that connected it."""
     shows: list[Event] = field(default_factory=list)
     complete: bool = True
-    """Whether it is connected when the history ends, so that nothing may be missing."""
+    """Whether the page is connected when the history ends: then it must show every message."""
     other_log: bool = False
-    """Whether it was reset in the end, because it had counted in another log."""
+    """Whether a reset ended the page, because its offsets belonged to another log."""
     gone: list[range] = field(default_factory=list)
-    """The offsets that the server told it not to expect."""
+    """Offsets of messages that the server told the page not to expect."""
 
     def skip_to(self, last: int) -> None:
-        """Expect no message between the newest on the page and an offset, that one included."""
+        """Expect no message after the newest on the page, up to and including the offset `last`."""
         newest = max((show.offset or 0 for show in self.shows), default=0)
         self.gone.append(range(newest + 1, last + 1))
 
@@ -152,7 +152,7 @@ def _pages(history: History) -> Iterator[_Page]:
     for event in history:
         page = pages.get(event.who)
         if event.kind in ("join", "reload", "reset"):
-            if page:  # the client has thrown it away: nothing more can be expected of it
+            if page:  # the client has replaced it, so it may miss the last messages
                 page.complete, page.other_log = False, event.kind == "reset"
                 yield page
             page = pages[event.who] = _Page(event.who, event)
@@ -169,7 +169,7 @@ def _pages(history: History) -> Iterator[_Page]:
 
 
 class _Facts:
-    """What a history says, sorted by what the checks ask for."""
+    """The facts of a history that the checks need."""
 
     def __init__(self, history: History, stored: list[Message] | None, trimmed: int) -> None:
         self.history, self.stored, self.trimmed = history, stored, trimmed
@@ -202,7 +202,7 @@ class _Facts:
         return dict.fromkeys(map(Message._make, sorted(texts.items())))
 
     def missing(self) -> Iterator[Fault]:
-        """Find what was acknowledged and is not there: not stored, or on no page."""
+        """Find acknowledged messages that are not stored; without a log, those on no page."""
         if self.stored is None and not any(page.complete for page in self.pages):
             return
         there = set(self.seen if self.stored is None else self.stored)
@@ -237,7 +237,7 @@ class _Facts:
                 newest[event.who] = mine
 
     def is_gone(self, message: Message) -> bool:
-        """Return whether the log has deleted a message, as it may."""
+        """Return whether the log has deleted a message, which is allowed."""
         return message.offset is not None and message.offset <= self.trimmed
 
 

@@ -24,11 +24,10 @@ SERVER = "server"
 class Event:
     """One thing that happened to one client, or to the server.
 
-    `who` is the client's name, or SERVER for "stop", "kill" and "start". `text` and `offset` belong
-    to the message kinds: "send" has a text, "retry" the same text again (or for the first time, if
-    there was no connection when it was written), "acknowledge" a text and, if the server gave one,
-    an offset, "refuse" a text, and "show" a text and, if the message carried one, an offset.
-    "reset" (the page begins anew) and "gap" have the offset up to which messages are gone.
+    `who` is the client's name, or SERVER for "stop", "kill" and "start". "send", "retry" and
+    "refuse" have a `text`; "retry" is also the first attempt for a message that was written without
+    a connection. "acknowledge" and "show" have a `text`, and an `offset` if the server gave one.
+    "reset" (the page starts again) and "gap" have the `offset` up to which messages are gone.
     """
 
     kind: Kind
@@ -61,7 +60,7 @@ class History:
                 count += 1
             elif event.kind in ("acknowledge", "refuse"):
                 count = max(0, count - 1)
-            elif event.kind not in ("show", "gap", "reset"):  # another connection, or none
+            elif event.kind not in ("show", "gap", "reset"):  # the connection has ended
                 count = 0
         return count
 

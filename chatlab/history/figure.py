@@ -27,7 +27,7 @@ class Figure:
         return {"text/html": html, "text/plain": str(self)}
 
     def _svg_file(self, width: int, height: int, style: str, pieces: list[str]) -> str:
-        """Put the pieces of a picture into an SVG file, on white and with the words in it."""
+        """Return an SVG file with the pieces, a white background, and the words as metadata."""
         size = f'width="{width}" height="{height}"'
         head = [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {width} {height}">',

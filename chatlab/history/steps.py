@@ -1,8 +1,8 @@
 """A history as logical steps: each is an action, with the arrivals of messages that follow from it.
 
-Pure. Stored outputs are compared to the letter, so two runs of a chapter must give the same steps,
-although messages reach the tabs in another order each time. So only the order of actions counts
-(join, send, drop ...), and the order of messages within each tab.
+Pure. Tests compare stored outputs exactly, so two runs of a chapter must give the same steps,
+although messages reach the tabs in a different order each time. So only two orders count: that of
+the actions (join, send, drop ...), and that of the messages within each tab.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Numbered = list[tuple[int, Event]]
 
 @dataclass
 class Arrival:
-    """A message at a tab, or missing there ("lost")."""
+    """A message that a tab shows, or never shows ("lost")."""
 
     who: str
     text: str
@@ -82,7 +82,7 @@ def _follow_attempts(
     for number, event in events:
         messages = waiting[event.who, event.text]
         if event.kind in SENDS:
-            if event.kind == "send" or not messages:  # an outbox may repeat what was answered
+            if event.kind == "send" or not messages:  # an outbox may repeat an answered message
                 messages.append([])
             message = messages[-1 if event.kind == "send" else 0]
             steps[number].fate = "waits" if event.who in offline else "lost"
@@ -100,10 +100,10 @@ def _follow_attempts(
 
 
 def _answer(event: Event, last: Step, early: list[Step]) -> None:
-    """Note an answer to the last attempt; `early` were made before the message was shown."""
+    """Note an answer to the last attempt; a page showed the message after those in `early`."""
     last.fate = "arrived" if event.kind == "acknowledge" else "refused"
     last.offset = event.offset
-    if early and early[-1] is not last and early[-1].fate == "lost":  # that one had arrived
+    if early and early[-1] is not last and early[-1].fate == "lost":  # it had arrived
         early[-1].fate, early[-1].offset, last.fate = "arrived", event.offset, "known"
 
 
@@ -121,7 +121,7 @@ def _find_offsets(steps: list[Step], shown: list[tuple[str | None, int | None]])
 
 
 class _Tab:
-    """One tab: it puts what the tab shows, and what it misses, into the steps."""
+    """Adds to the steps what one tab shows, and what it misses."""
 
     def __init__(self, who: str, steps: list[Step]) -> None:
         self._who, self._steps = who, steps
@@ -132,7 +132,7 @@ class _Tab:
         }
         self._reached: int | None = None  # the step at which this tab is; None if it is closed
         self._connected = False
-        self._due = defaultdict(list)  # text -> steps: sent over this connection without an offset
+        self._due = defaultdict(list)  # text -> steps that sent it while this tab was connected
         self._page: Numbered = []  # what the page shows, with the step in which it was sent
         self._sent_meanwhile: set[int] = set()
         self._shown: set[int] = set()

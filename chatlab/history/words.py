@@ -36,9 +36,9 @@ GETS = {
 NAMED = 3
 """A summary names up to this many messages one by one; it counts more than that."""
 ROOM = 24
-"""How many narrow characters of a text fit beside a line."""
+"""How many narrow characters of a text fit beside a lane."""
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Characters that SVG does not allow, or that nobody sees: control characters and surrogates."""
+"""Characters that SVG does not allow, or that are invisible: control characters, surrogates."""
 
 
 def table(lanes: list[str], steps: list[Step]) -> str:
@@ -51,7 +51,7 @@ def table(lanes: list[str], steps: list[Step]) -> str:
 
 
 def summary(lanes: list[str], steps: list[Step]) -> str:
-    """Say in one sentence what matters."""
+    """Return the most important facts in one sentence: the alternative text of the picture."""
     tabs = ", ".join(short(lane) for lane in lanes if lane != SERVER) or "nobody"
     sent = sum(step.actions[0].kind == "send" for step in steps)
     facts = [f"{sent} {'message' if sent == 1 else 'messages'} sent"]

@@ -1,9 +1,9 @@
-"""The chat page: its files, and the official Socket.IO client for browsers beside them."""
+"""The chat page: where its files are, and the official Socket.IO client for browsers."""
 
 from pathlib import Path
 
 PAGE = Path(__file__).parent / "static"
 BROWSER_CLIENT = PAGE / "vendor" / "socket.io.min.js"
-"""The official client. It is fetched when the package is installed, if npm is there."""
+"""The official client. The installation of the package fetches it, if npm is available."""
 
 __all__ = ["BROWSER_CLIENT", "PAGE"]

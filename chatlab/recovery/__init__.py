@@ -1,9 +1,9 @@
 """Connection state recovery for any python-socketio server.
 
-A client that comes back in time gets its sid, its rooms, its session, and the events that it
-missed, each once and in order. Nothing here knows the chat: what an event means, or a message log.
+A client that reconnects in time gets its sid, its rooms, its session, and the events that it
+missed, each once and in order. This package knows no chat and no message log.
 
-`registry` holds the rule who may take over a session. `manager` is all that knows python-socketio.
+Who may take over a session: see `registry`. Only `manager` knows the inside of python-socketio.
 """
 
 from chatlab.recovery.recovery import Recovery, recovered, session_of

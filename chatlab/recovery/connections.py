@@ -1,6 +1,6 @@
-"""The Engine.IO connections of a server: sends events to them, and closes them.
+"""The Engine.IO connections of a server: send events to them, and close them.
 
-All that recovery needs of Engine.IO's sockets is here. It knows nothing of python-socketio.
+Only this module uses Engine.IO's sockets. It must not know python-socketio.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from chatlab.recovery.sessions import Session
 
 
 class Connections:
-    """The connections of `server`, whose `participants` are sid and eio_sid of a room's clients.
+    """The connections of `server`. Sending an event awaits nothing, so events stay in order.
 
-    Nothing is awaited to send an event, so that no event can overtake another.
+    `participants(namespace, rooms)` gives the sid and the eio_sid of each client in the rooms.
     """
 
     def __init__(
@@ -32,17 +32,17 @@ class Connections:
         self.server, self.registry, self.participants = server, registry, participants
 
     def get(self, eio_sid: str) -> AsyncSocket | None:
-        """Return an Engine.IO connection; None if it is gone."""
+        """Return an Engine.IO connection; None if it has ended."""
         return self.server.sockets.get(eio_sid)
 
     async def hang_up(self, eio_sid: str) -> None:
-        """Close a connection, without waiting for a client that may be gone."""
+        """Close a connection, without waiting for the client, which may not answer."""
         if socket := self.get(eio_sid):
             await socket.close(wait=False, reason=self.server.reason.TRANSPORT_CLOSE)
             socket.queue.put_nowait(None)  # Engine.IO closes a WebSocket when it reads None
 
     def replay(self, session: Session) -> bool:
-        """Send what a session missed; return False if its connection is gone."""
+        """Send the events that a session missed; return False if its connection has ended."""
         socket = self.get(session.eio_sid)
         if socket is None or socket.closed or socket.closing:
             return False
@@ -62,12 +62,12 @@ class Connections:
             if session is None:
                 if sid not in event.skipped:
                     self.put(eio_sid, plain)
-            # A session that is not live gets the event from `replay`; another may have it already.
+            # `replay` sends the event to a session that is not live, and may have sent it already.
             elif session.live and event.number > session.sent.number and event.is_for(session):
                 self.send(session, event.number, numbered(session.sent.cursor))
 
     def send(self, session: Session, number: int, packets: list[EnginePacket]) -> None:
-        """Send an event to a session."""
+        """Send an event to a session, and note that."""
         session.sent = session.sent._replace(number=number)
         self.put(session.eio_sid, packets)
 

@@ -1,6 +1,6 @@
-"""The events that were emitted: their numbers, whom they are for, and how long they are kept.
+"""The events that were emitted: their numbers, their receivers, and when they are forgotten.
 
-It knows no connection, no store and no python-socketio; of Engine.IO, only how a packet is made.
+It must not know a connection, a store or python-socketio. It makes Engine.IO packets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from engineio.packet import Packet as EnginePacket
 from chatlab.recovery.sessions import Position, Session, with_offset
 
 OVERHEAD = 300
-"""Bytes of memory that an event takes beside its packets, as measured with tracemalloc."""
+"""Bytes of memory that an event takes without its packets, measured with tracemalloc."""
 Rooms = tuple[str | None, ...]
 """Names of rooms; None is the whole namespace."""
 
@@ -35,7 +35,7 @@ class Event(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes of memory that it takes, about."""
+        """How many bytes of memory it takes, roughly."""
         return OVERHEAD + sum(map(len, self.packets))
 
     def plain(self) -> list[EnginePacket]:
@@ -43,7 +43,7 @@ class Event(NamedTuple):
         return [EnginePacket(MESSAGE, packet) for packet in self.packets]
 
     def with_offset(self, cursor: int) -> list[EnginePacket]:
-        """Return the packets with an offset as the last argument, where official clients look."""
+        """Return the packets with an offset as the last argument: official clients read it."""
         text, *attachments = self.packets
         numbered = with_offset(text, Position(cursor, self.number))
         return [EnginePacket(MESSAGE, packet) for packet in (numbered, *attachments)]
@@ -58,43 +58,43 @@ class Event(NamedTuple):
 class Events:
     """The events that a client may have missed, in the order of their numbers.
 
-    `last` is the number of the newest event, `delivered` of the newest that was sent to the
-    connected clients, `forgotten` of the newest that is no longer kept.
+    `last` is the number of the newest event, `delivered` of the newest event that was sent to the
+    connected clients, `forgotten` of the newest event that is no longer in memory.
     """
 
     def __init__(self, last: int) -> None:
-        self.kept: deque[Event] = deque()
+        self.retained: deque[Event] = deque()
         self.size = 0
-        """The bytes of memory that the kept events take, about."""
+        """How many bytes of memory these events take, roughly."""
         self.last = self.delivered = self.forgotten = last
 
     def load(self, events: list[Event], last: int, now: float) -> None:
-        """Continue after an earlier server, with the events that it stored."""
+        """Take the events that an earlier server stored; `last` is the last number it gave."""
         self.last = self.delivered = max(self.last, last)
         self.forgotten = events[0].number - 1 if events else last
-        self.kept.extend(event._replace(time=now) for event in events)
+        self.retained.extend(event._replace(time=now) for event in events)
         self.size = sum(event.size for event in events)
 
     def append(self, event: Event) -> None:
-        """Keep an event."""
-        self.kept.append(event)
+        """Add an event."""
+        self.retained.append(event)
         self.size += event.size
         self.last = event.number
 
     def after(self, number: int) -> list[Event]:
         """Return the events after a number that were sent to the connected clients."""
-        first = bisect_right(self.kept, number, key=attrgetter("number"))
-        later = islice(self.kept, first, None)
+        first = bisect_right(self.retained, number, key=attrgetter("number"))
+        later = islice(self.retained, first, None)
         return [event for event in later if event.number <= self.delivered]
 
     def trim(self, time: float, size: int) -> bool:
-        """Forget the events up to a time, and the oldest until the rest takes at most `size` bytes.
+        """Forget events up to a time, and the oldest until the others take at most `size` bytes.
 
-        Return whether any was forgotten.
+        Return whether it forgot any.
         """
         forgotten = self.forgotten
-        while self.kept and (self.kept[0].time <= time or self.size > size):
-            event = self.kept.popleft()
+        while self.retained and (self.retained[0].time <= time or self.size > size):
+            event = self.retained.popleft()
             self.size -= event.size
             self.forgotten = event.number
         return self.forgotten != forgotten

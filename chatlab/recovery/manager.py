@@ -1,7 +1,7 @@
-"""Translates between python-socketio and `registry`: all that knows python-socketio is here.
+"""Connects python-socketio with `registry`. Only this module knows the inside of python-socketio.
 
-python-socketio documents hardly anything of what a manager has to do, nor of the sockets of
-Engine.IO. tests/recovery/test_manager.py holds what this relies on: all names without underscore.
+python-socketio does not document most methods of a manager. tests/recovery/test_manager.py checks
+the names that this module relies on; none of them begins with an underscore.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Handler = Callable[..., Awaitable[None]]
 FIXED_ARITY = ("Python/", "python-requests")
 """How the User-Agent of a python-socketio client begins, if it sends one."""
 SECONDS = re.compile(r"(^|&)t=[0-9]+\.[0-9]")
-"""The time in the requests of a python-socketio client. Official clients send letters there."""
+"""The time that a python-socketio client sends in `t`. Official clients send other characters."""
 AUTH: ContextVar[dict[str, Any]] = ContextVar("auth")
-"""The auth of the CONNECT that the current task handles: python-socketio does not pass it on."""
+"""The auth of the CONNECT that the current task handles: a manager does not get it otherwise."""
 
 
 class Manager(socketio.AsyncManager):
@@ -39,7 +39,7 @@ class Manager(socketio.AsyncManager):
         """The Engine.IO connections that are being closed."""
 
     def set_server(self, server: socketio.AsyncServer) -> None:
-        """Join the server, and get called for two things that it does not tell a manager."""
+        """Join the server. Also wrap two functions of it that do not call the manager."""
         super().set_server(server)
         eio = server.eio
         eio.on("disconnect", partial(self.connection_lost, eio.handlers["disconnect"]))
@@ -58,7 +58,7 @@ class Manager(socketio.AsyncManager):
             session, position = allowed
             freed = await self.free(session)
             if eio_sid not in self.server.environ:
-                return None  # the new connection broke while the old one was closed
+                return None  # the new connection broke while this closed the old one
             if freed:
                 return self.restore(session, position, eio_sid)
         sid = await super().pre_connect(eio_sid, namespace)
@@ -67,12 +67,12 @@ class Manager(socketio.AsyncManager):
         return sid
 
     async def free(self, session: Session) -> bool:
-        """Close the connection of a session; return whether the session can be taken over then."""
+        """Close the connection of a session; return whether it can still be taken over."""
         if session.live:
             await self.connections.hang_up(session.eio_sid)
             connected = session.sid in self.registry.connected
             if connected and session.task is not asyncio.current_task():
-                return False  # meanwhile a third connection of the client took it over
+                return False  # a third connection of the client took it over first
         return session.pid in self.registry.sessions
 
     def restore(self, session: Session, position: Position, eio_sid: str) -> str:
@@ -96,13 +96,13 @@ class Manager(socketio.AsyncManager):
         session.task.add_done_callback(partial(self.leave_if_failed, session))
 
     def leave_if_failed(self, session: Session, task: asyncio.Task[Any]) -> None:
-        """Keep a session without a connection if the application's handler raised in this task."""
+        """Put a session away if the application's handler raised in the task that opens it."""
         connected = self.registry.connected.get(session.sid) is session
         if connected and session.task is task and not session.live:
             self.leave(session)
 
     async def connect(self, sid: str, namespace: str) -> str:
-        """Send a client what it missed, now that CONNECT is sent."""
+        """Send CONNECT, and then the events that the client missed."""
         session = self.registry.connected.get(sid)
         if is_overtaken(session):
             return sid
@@ -110,7 +110,7 @@ class Manager(socketio.AsyncManager):
         if session is not None:
             if not self.connections.replay(session):
                 self.leave(session)  # its connection broke while its `connect` handler ran
-            # Not awaited: over polling, the answer to the client's CONNECT would be late.
+            # Do not await this: over polling, the answer to the client's CONNECT would be late.
             self.server.start_background_task(self.registry.store_session, sid)
         return sid
 
@@ -124,14 +124,14 @@ class Manager(socketio.AsyncManager):
         """
         self.disconnecting.add(eio_sid)
         connected = self.registry.connected.values()
-        # `connect` deals with sessions that are not live: their handlers are still running.
+        # `connect` handles the sessions that are not live: their handlers are still running.
         lost = [session for session in connected if session.live and session.eio_sid == eio_sid]
         for session in lost:
             session.task, session.live = asyncio.current_task(), False
         try:
             await handle(eio_sid, reason)
         finally:
-            for session in lost:  # those that are still connected: the application's handler failed
+            for session in lost:  # acts only if the application's handler raised
                 self.leave_if_failed(session, asyncio.current_task())
             self.disconnecting.discard(eio_sid)
 
@@ -155,10 +155,10 @@ class Manager(socketio.AsyncManager):
         await super().disconnect(sid, namespace, **options)
 
     def leave(self, session: Session) -> None:
-        """Keep a connected session without its connection."""
+        """Disconnect a session, and keep it for the client's return."""
         if socket := self.connections.get(session.eio_sid):
             session.data = socket.session.get(session.namespace)
-        del self.registry.connected[session.sid]  # first: else it would leave its rooms for good
+        del self.registry.connected[session.sid]  # first, so that the session keeps its rooms
         self.basic_disconnect(session.sid, session.namespace)
         self.registry.put_away(session)
 
@@ -183,18 +183,18 @@ class Manager(socketio.AsyncManager):
     async def enter_room(
         self, sid: str, namespace: str, room: str, eio_sid: str | None = None
     ) -> None:
-        """Enter a room, and store that."""
+        """Enter a room, and store it. Raises TypeError for a name that the store cannot keep."""
         self.registry.store.storable_copy(room)
         await super().enter_room(sid, namespace, room, eio_sid=eio_sid)
         await self.registry.store_session(sid)
 
     async def leave_room(self, sid: str, namespace: str, room: str) -> None:
-        """Leave a room, and store that."""
+        """Leave a room, and store the change."""
         await super().leave_room(sid, namespace, room)
         await self.registry.store_session(sid)
 
     async def close_room(self, room: str, namespace: str) -> None:
-        """Let all clients leave a room, those that are away too, and store that."""
+        """Remove all clients from a room, also those that are away, and store the change."""
         inside = self.registry.sessions_in(room, namespace)
         await super().close_room(room, namespace)
         for session in inside:
@@ -204,7 +204,7 @@ class Manager(socketio.AsyncManager):
     async def save_session(
         self, save: Handler, sid: str, session: Any, namespace: str | None = None
     ) -> None:
-        """Keep what an application has to remember of a client, and store it."""
+        """Keep and store an application's data about a client. Raises TypeError if it cannot."""
         saved = self.registry.store.storable_copy(session)
         await save(sid, session, namespace)
         if sid in self.registry.connected:
@@ -216,7 +216,7 @@ class Manager(socketio.AsyncManager):
     async def emit(
         self, event: str, data: Any, namespace: str, room: Any = None, **options: Any
     ) -> None:
-        """Emit an event, and keep it for clients that are away, unless it wants an answer."""
+        """Emit an event, and keep it for clients that are away, unless it has a callback."""
         room = options.get("to") or room
         if options.get("callback"):
             await super().emit(event, data, namespace, room, **options)
@@ -224,13 +224,13 @@ class Manager(socketio.AsyncManager):
         packets = encode(self.server.packet_class, event, data, namespace)
         rooms, skipped = as_tuple(room), as_tuple(options.get("skip_sid"))
         await self.registry.record(namespace, rooms, skipped, packets, self.connections.deliver)
-        await asyncio.sleep(0)  # a loop of emits lets other tasks run
+        await asyncio.sleep(0)  # lets other tasks run, even if a handler emits in a loop
 
 
 def is_overtaken(session: Session | None) -> bool:
-    """Whether the current task belongs to a connection that has lost this session to a newer one.
+    """Whether a newer connection has taken the session from the current task's connection.
 
-    What such a task returns or raises does not change the session.
+    Then what this task returns or raises must not change the session.
     """
     return session is not None and asyncio.current_task() in session.overtaken
 
@@ -250,8 +250,8 @@ def as_tuple(value: Any, several: Any = (list, tuple)) -> tuple[Any, ...]:
 def takes_offsets(environ: dict[str, Any], auth: dict[str, Any]) -> bool:
     """Whether a client's handlers accept an offset as one more argument.
 
-    Those of official clients do. Those of a python-socketio client take the arguments that they
-    name, so it gets a pid and offsets only if it asks for them with `{"pid": ""}` in its auth.
+    Those of official clients do. In Python, an argument too many is an error: so a python-socketio
+    client gets a pid and offsets only if its auth asks for them with `{"pid": ""}`.
     """
     agent, query = environ.get("HTTP_USER_AGENT", ""), environ.get("QUERY_STRING", "")
     python = agent.startswith(FIXED_ARITY) or SECONDS.search(query)

@@ -1,7 +1,7 @@
 """Connection state recovery, as the official Socket.IO server has had it since 4.6.
 
-The protocol: https://socket.io/docs/v4/connection-state-recovery. It works through two options of
-python-socketio's constructor, and knows nothing of the chat.
+The protocol: https://socket.io/docs/v4/connection-state-recovery. This works through two options of
+python-socketio's constructor, and must not know the chat.
 """
 
 from __future__ import annotations
@@ -23,22 +23,21 @@ WINDOW = 120
 
 
 class Recovery:
-    """The sessions of one server, which has to be made with these `options`.
+    """The sessions of one server. Make the server with the `options` of this object.
 
-    A session is kept for `max_disconnection_duration` seconds after its connection broke, and
-    dropped at once if the client or the server disconnected on purpose. `clock` counts seconds.
-    Events are numbered after `first`, by default the current time in microseconds.
+    A session is kept for `max_disconnection_duration` seconds after its connection broke. It is
+    dropped at once if the client or the server disconnected on purpose. `clock` returns seconds.
+    The numbers of events begin after `first`, by default the current time in microseconds.
 
     With a `store`, sessions and events survive a restart: an emit, a change of rooms and
     `save_session` return when the store has them. A new session is stored right after CONNECT: if
-    the server is killed within those milliseconds, its client gets a new one.
+    the server is killed within those milliseconds, the client gets a new session.
 
-    A client may be back before the server has noticed that its connection is dead. Then the new
-    connection takes the session over: the old Engine.IO connection is closed, which calls the
-    application's `disconnect` handler, and `connect` is called for the new one, with the same sid.
-    If a handler of the old connection still runs, the new one does not wait for it, and what it
-    returns is ignored. So a client that has the pid has the session, even while it is in use.
-    The exact rule is `Registry.may_take_over`.
+    A client may reconnect before the server has noticed that the old connection is dead. Then the
+    new connection takes the session over. The server closes the old Engine.IO connection, which
+    calls the application's `disconnect` handler, and calls `connect` for the new one, with the same
+    sid. It does not wait for a handler of the old connection, and ignores what that returns. So a
+    client that knows the pid gets the session, even one in use: see `Registry.may_take_over`.
     """
 
     def __init__(
@@ -49,8 +48,8 @@ class Recovery:
         clock: Callable[[], float] = time.monotonic,
         first: int | None = None,
     ) -> None:
-        # An official client keeps its last offset in a new session, until the first event there.
-        # The numbers of a later server are higher, so that this offset is from before the session.
+        # An official client keeps its old offset in a new session, until the first event there.
+        # A later server begins with higher numbers, so it sees that this offset is too old.
         first = time.time_ns() // 1000 if first is None else first
         self.registry = Registry(max_disconnection_duration, store or NoStore(), clock, first)
         self.manager = Manager(self.registry)
@@ -58,7 +57,7 @@ class Recovery:
     def options(self, serializer: type[Packet] = Packet) -> dict[str, Any]:
         """Return python-socketio's options for a server with these sessions.
 
-        Its packets are made of the class `serializer`.
+        `serializer` is the class of its packets.
         """
         packets = packets_of(self.manager, serializer)
         return {"client_manager": self.manager, "serializer": packets}
@@ -66,8 +65,8 @@ class Recovery:
     async def open(self, cursor: int = 0) -> Self:
         """Open the store, and load the sessions that an earlier server stored.
 
-        `cursor` is the newest position in an application's log that the earlier server may have
-        sent. Raises sqlite3.DatabaseError if the store cannot be used.
+        `cursor` is the newest position in the application's log that the earlier server may have
+        sent to a client. Raises sqlite3.DatabaseError if the store cannot be used.
         """
         await self.registry.load(cursor)
         return self
@@ -77,7 +76,7 @@ class Recovery:
         await self.registry.close()
 
     async def forget(self, sid: str) -> None:
-        """Let a client come back only as a new one, whether it is away or not: after a logout."""
+        """Forget a client's session, connected or away, for example after a logout."""
         await self.registry.forget(sid)
 
 
@@ -88,9 +87,9 @@ def session_of(sio: socketio.AsyncServer, sid: str) -> Session | None:
 
 
 def recovered(sio: socketio.AsyncServer, sid: str) -> bool:
-    """Whether a client has its session again, and gets what it missed.
+    """Whether a client has its old session again, and gets the events that it missed.
 
-    If not, the application has to send it what it missed: ask this in its `connect` handler.
+    Call this in the `connect` handler. If it is False, the application must send what is missing.
     """
     session = session_of(sio, sid)
     return session is not None and session.recovered

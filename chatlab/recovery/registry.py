@@ -1,6 +1,6 @@
 """The sessions of a server: who is connected, who is away, and who may take a session over.
 
-It knows no python-socketio: `manager` reports what happens to the connections.
+It must not know python-socketio: `manager` reports what happens to the connections.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from chatlab.recovery.sessions import Position, Session
 from chatlab.recovery.store import NoStore
 
 MOST_AWAY = 10_000
-"""Sessions without a connection that are kept: those that left first are forgotten first."""
+"""How many sessions without a connection are kept: the one that left first is forgotten first."""
 MOST_BYTES = 16_000_000
-"""Bytes of events that are kept, about: the oldest are forgotten first."""
+"""How many bytes of events are kept, roughly: the oldest is forgotten first."""
 
 
 class Registry:
-    """The sessions and the events that are kept for them, each for `window` seconds or longer."""
+    """The sessions of a server and their events, each kept for `window` seconds or longer."""
 
     def __init__(
         self, window: float, store: NoStore, clock: Callable[[], float], first: int
@@ -39,7 +39,7 @@ class Registry:
         self.timer: asyncio.TimerHandle | None = None
 
     async def load(self, cursor: int) -> None:
-        """Load what an earlier server stored. Its clients have the log up to `cursor` at most."""
+        """Load what an earlier server stored. It sent the log up to `cursor` at most."""
         sessions, events, last = await self.store.open()
         self.events.load(events, last, self.clock())
         for session in sessions:
@@ -65,9 +65,9 @@ class Registry:
         A client may take over a session if all of this holds:
         - Its auth has the pid of the session, a secret that the server sends to its client alone.
         - It connects to the namespace of the session.
-        - Its `offset` is one that the server can have sent, or it has none: then it has what it
-          had at its start. (So an offset from before the start, which an official client keeps in
-          a new session, counts as the start.)
+        - Its auth has an `offset` that the server can have sent, or none, which means the start of
+          the session. An offset from before the start means the start too: an official client
+          sends one that it has from an older session.
         - All events that it missed are still kept.
 
         A connected session may be taken over too: a client is often back before the server has
@@ -83,12 +83,12 @@ class Registry:
         if position.number > self.events.last or position.cursor > session.sent.cursor:
             return None
         missed_after = max(position.number, session.start.number)
-        if missed_after == session.sent.number:  # no event was for it until it went away
+        if missed_after == session.sent.number:  # it has every event that was sent to it
             missed_after = self.events.last if session.live else session.left_after
         return (session, position) if missed_after >= self.events.forgotten else None
 
     def new_session(self, sid: str, namespace: str) -> Session:
-        """Make the session of a client that takes over none."""
+        """Return a new session, for a client that takes over none."""
         start = Position(0, self.events.last)
         rooms = dict.fromkeys((None, sid), start.number)
         return Session(sid, namespace, start=start, sent=start, rooms=rooms)
@@ -105,9 +105,9 @@ class Registry:
         self.sessions[session.pid] = self.connected[session.sid] = session
 
     def put_away(self, session: Session) -> None:
-        """Keep a session whose connection is lost; drop the oldest of them if there are too many.
+        """Keep a session whose connection is lost, and drop the oldest one if there are too many.
 
-        The caller has removed it from `connected`.
+        The caller must have removed it from `connected`.
         """
         session.live, session.left_at, session.left_after = False, self.clock(), self.events.last
         session.task = None  # a reference to a task keeps its connection in memory
@@ -157,12 +157,12 @@ class Registry:
             await self.store.flush(partial(deliver, event))
 
     def start_timer(self) -> None:
-        """Make sure that what is too old is forgotten even if no client connects."""
-        if self.timer is None and (self.away or self.events.kept):
+        """Make sure that old sessions and events are forgotten even if no client connects."""
+        if self.timer is None and (self.away or self.events.retained):
             self.timer = asyncio.get_running_loop().call_later(self.window, self.expire)
 
     def expire(self) -> None:
-        """Forget what is too old, and start the timer again if anything is left."""
+        """Forget old sessions and events, and start the timer again if any are left."""
         self.timer = None
         self.purge()
         self.start_timer()

@@ -1,6 +1,6 @@
-"""What recovery remembers of one client: its session, and its position in what was sent.
+"""What recovery remembers about one client: its session, and which messages it has.
 
-It knows no event, no store and no python-socketio.
+It must not know an event, a store or python-socketio.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ OFFSET = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})", re.ASCII)
 
 
 class Position(NamedTuple):
-    """What a client has: an application's log up to `cursor`, and the events up to `number`."""
+    """What a client has: the application's log up to `cursor`, and the events up to `number`."""
 
     cursor: int
     number: int
 
     @classmethod
     def of(cls, offset: Any) -> Position | None:
-        """Read an offset; return None if it is not one that `with_offset` writes."""
+        """Read an offset, as `with_offset` writes it ("cursor.number"); None if it is not valid."""
         match = OFFSET.fullmatch(offset) if isinstance(offset, str) else None
         return cls(*map(int, match.groups())) if match else None
 
@@ -44,24 +44,24 @@ class Session:
     start: Position
     """What the client had when it connected for the first time."""
     sent: Position
-    """What was sent to the client. The application sets `cursor`; without one, it stays 0."""
+    """What was sent to the client. `cursor` stays 0 unless the application sets it."""
     pid: str = field(default_factory=lambda: secrets.token_urlsafe(SECRET), repr=False)
     rooms: dict[str | None, int] = field(default_factory=dict)
-    """The rooms (None is the namespace). Events to a room count after this number."""
+    """Room -> number of the last event before the client entered. None is the namespace."""
     data: Any = None
-    """What the application gave `save_session`, while the client is away."""
+    """While the client is away: what the application gave to `save_session`."""
     saved: Any = None
-    """The copy of it that the store has."""
+    """The copy of that data in the store."""
     eio_sid: str | None = None
     """Its Engine.IO connection, or the last one."""
     task: asyncio.Task[Any] | None = None
     """The task that opens or closes that connection, or did so last."""
     overtaken: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
-    """Tasks of older connections, still running when a newer connection took the session over."""
+    """Tasks of old connections that still ran when a newer connection took the session over."""
     live: bool = False
     """Whether CONNECT was sent. No event is sent earlier: it would arrive before CONNECT."""
     recovered: bool = False
     left_at: float = 0
-    """The time at which the client went away, by the clock."""
+    """When the client went away, in the seconds of the registry's clock."""
     left_after: int = 0
     """The number of the newest event at that time."""

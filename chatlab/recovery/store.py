@@ -1,8 +1,8 @@
 """Where sessions and events are stored, so that they survive a restart of the server.
 
-Writes are done in the order of the calls, all that wait in one transaction. A write that fails is
-only reported to the event loop: sessions and events are in memory too, and only a restart needs
-what is stored.
+Writes happen in the order of the calls; one transaction takes all that are waiting. If a write
+fails, the store only reports it to the event loop: sessions and events are in memory too, and only
+a restart needs the file.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ Stored = tuple[list[Session], list[Event], int]
 
 
 def _nothing() -> None:
-    """Do nothing after a write."""
+    """The default callback after a write."""
 
 
 class NoStore:
-    """The contract of a store, and a store that writes nothing: sessions end with the server.
+    """The contract of a store. This one writes nothing, so sessions end with the server.
 
-    A callback `then` is called, and a coroutine returns, when the write is on the disk, and those
-    before it.
+    A store calls the callback `then`, and a coroutine returns, when this write and all earlier ones
+    are on the disk.
     """
 
     async def open(self) -> Stored:
         """Return what an earlier server stored.
 
-        Raises sqlite3.DatabaseError, with a sentence, if the file cannot be used.
+        Raises sqlite3.DatabaseError, with a sentence for the user, if the file cannot be used.
         """
         return [], [], 0
 
     async def close(self) -> None:
-        """Write what waits, and close the file."""
+        """Finish the waiting writes, and close the file."""
 
     def storable_copy(self, value: Any) -> Any:
-        """Copy a room's name, or what an application keeps. Raises TypeError if it cannot."""
+        """Copy a room's name, or an application's data. Raises TypeError if it cannot be stored."""
 
     async def put_session(self, session: Session) -> None:
         """Store a session as it is now."""
@@ -75,7 +75,7 @@ class NoStore:
 
 
 class _Write(NamedTuple):
-    """A statement, empty if there is nothing to write, and what follows when it is on the disk."""
+    """A statement ("" to write nothing), and the callback for when it is on the disk."""
 
     sql: str
     values: tuple[Any, ...]
@@ -84,9 +84,9 @@ class _Write(NamedTuple):
 
 
 class SessionStore(NoStore):
-    """Sessions and events in two tables of the SQLite database `path`, which may have others.
+    """Sessions and events in two tables of the SQLite database `path`, which may have other tables.
 
-    Names of rooms, and what `save_session` keeps, have to be what JSON can express.
+    Names of rooms, and what `save_session` keeps, must be values that JSON can express, or bytes.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -182,7 +182,7 @@ def _event(number: int, namespace: str, rooms: str, skipped: str, packets: str) 
 
 
 def _text(value: Any) -> str:
-    """Return JSON, in which bytes are an object with one key."""
+    """Return JSON. Bytes become an object with the key "base64"."""
     return json.dumps(value, default=lambda data: {"base64": base64.b64encode(data).decode()})
 
 

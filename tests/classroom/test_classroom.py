@@ -83,7 +83,7 @@ async def press(room, button):
 
 
 async def test_class_is_joined_with_the_code_and_by_nobody_else(room, db):
-    """A wrong code and none are refused; who has it writes, and the others read it."""
+    """A wrong or missing code is refused; a student with the code writes, and others read it."""
     for code in ("222222", ""):
         outside = ChatClient(f"http://127.0.0.1:{room.port}", auth=said("Eve", code))
         with pytest.raises(ConnectionRefusedError):
@@ -288,7 +288,7 @@ def live_only(sio, log):
 
 
 async def whole_class(db, students=STUDENTS, **options):
-    """Let a class live through an evening; return the verdict, and what the console shows then.
+    """Let a class live through a scenario; return the verdict, and what the console shows then.
 
     First one half has no line of its own, and of both halves every second one writes; then all are
     frozen, the others write, and all are dropped before they thaw.

@@ -98,7 +98,7 @@ def test_any_other_code_is_refused(door, typed, name):
 
 
 def test_guessing_ends_after_a_few_codes_even_with_the_right_one(door, clock):
-    """Who has guessed too often does not hear whether the next code is right; later it counts."""
+    """After too many wrong codes the next one is refused, right or wrong; later it counts."""
     assert [refusal(door.check, "222222", PHONE) for _ in range(WRONG_CODES)] == [
         "wrong code"
     ] * WRONG_CODES
@@ -111,7 +111,7 @@ def test_guessing_ends_after_a_few_codes_even_with_the_right_one(door, clock):
 
 
 def test_one_who_guesses_keeps_nobody_else_out(door):
-    """Another address has patience of its own, and a student who is known comes back at once."""
+    """Another address is not affected, and a known student can join again at once."""
     for _ in range(WRONG_CODES + 1):
         refusal(door.check, "222222", PHONE)
     assert refusal(door.check, CODE, LAPTOP) is None
@@ -138,7 +138,7 @@ def test_one_machine_is_one_address(door, one, other, same):
 
 
 def test_right_codes_and_missing_ones_are_no_guesses(door):
-    """A page that knows no code yet, and a crowd that comes back, are never too many."""
+    """Pages without a code, and many students who reconnect, never count as wrong codes."""
     for _ in range(5 * WRONG_CODES):
         assert refusal(door.check, CODE, PHONE) is None
         assert refusal(door.check, None, PHONE) == "no code"

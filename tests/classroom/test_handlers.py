@@ -193,7 +193,7 @@ class Address:
 
 
 async def test_name_of_somebody_who_is_away_is_not_given_to_others(tab):
-    """Its owner comes back as itself; another badge is refused, with a sentence."""
+    """Its owner may use it again; another badge is refused, with a sentence."""
     ann = await tab()
     await ann.drop()
     with pytest.raises(ConnectionRefusedError, match="somebody here is called ann already"):

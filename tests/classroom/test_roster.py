@@ -48,7 +48,7 @@ def test_name_of_somebody_else_is_refused(roster, name):
 
 
 def test_name_stays_its_owners_while_the_owner_is_away(roster):
-    """Nobody speaks in the name of somebody who has lost the connection."""
+    """A new student cannot use the name of a student who has lost the connection."""
     roster.join("Ann", BADGE, "1")
     roster.leave("1")
     assert roster.of("1") is None

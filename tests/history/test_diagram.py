@@ -218,7 +218,7 @@ def test_tabs_that_drop_with_the_server_are_drawn_alike_in_any_order():
     assert len(drawn) == 1
 
 
-# Histories as they can happen, and all the orders in which one process can hear of them.
+# Histories as they can happen, and all the orders in which one process can record them.
 
 NAMES = ("ann", "bob", "carol", "dave")
 

@@ -171,7 +171,7 @@ async def test_callback_is_called_and_its_event_has_no_offset(server):
         await wire.ws.send_str('431["yes"]')
         while not answers:
             await turns()
-    assert answers == [("yes",)] and not server.registry.events.kept
+    assert answers == [("yes",)] and not server.registry.events.retained
 
 
 async def test_room_is_left_by_those_who_are_away(server):

@@ -33,7 +33,7 @@ def test_old_events_are_forgotten_and_large_ones_sooner():
     assert events.trim(2, events.size) and events.forgotten == 2
     assert events.trim(0, events.size - 1) and events.forgotten == 3
     assert not events.trim(0, events.size)
-    assert [one.number for one in events.kept] == [4]
+    assert [one.number for one in events.retained] == [4]
 
 
 def test_events_of_an_earlier_server_go_on():
@@ -41,7 +41,7 @@ def test_events_of_an_earlier_server_go_on():
     events = Events(5)
     events.load([event(8), event(9)], 9, now=3.0)
     assert (events.last, events.delivered, events.forgotten) == (9, 9, 7)
-    assert [one.time for one in events.kept] == [3.0, 3.0]
+    assert [one.time for one in events.retained] == [3.0, 3.0]
     events = Events(50)
     events.load([], 9, now=3.0)
     assert (events.last, events.forgotten) == (50, 9)

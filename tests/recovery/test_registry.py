@@ -67,7 +67,7 @@ async def test_idle_client_comes_back(server):
         for _ in range(10):
             server.clock.now += WINDOW
             await server.emit(1, room="elsewhere")
-        assert len(server.registry.events.kept) < 3
+        assert len(server.registry.events.retained) < 3
     await server.gone(first["sid"])
     await server.emit(2)
     async with here(server, {"pid": first["pid"], "offset": offset}) as (wire, second):
@@ -150,8 +150,9 @@ async def test_too_many_bytes_of_events_are_forgotten_by_age(server, monkeypatch
     )
     await server.emit(1, first=3)
     await server.emit(1, first=4)
-    assert server.registry.events.size == sum(event.size for event in server.registry.events.kept)
-    assert [event.number for event in server.registry.events.kept] == [3, 4, 5]
+    events_now = server.registry.events
+    assert events_now.size == sum(event.size for event in events_now.retained)
+    assert [event.number for event in events_now.retained] == [3, 4, 5]
     async with here(server, {"pid": early["pid"]}) as (_, answer):
         assert answer != early
     async with here(server, {"pid": late["pid"]}) as (wire, answer):
@@ -187,10 +188,10 @@ async def test_crowd_that_vanishes_leaves_nothing(server):
         del server.sio.environ[eio_sid]
     await server.emit(100)
     assert len(registry.sessions) == len(registry.away) == count
-    assert len(registry.events.kept) == 100
+    assert len(registry.events.retained) == 100
     server.clock.now += WINDOW
     registry.expire()
-    kept = registry.sessions, registry.connected, registry.away, registry.events.kept
+    kept = registry.sessions, registry.connected, registry.away, registry.events.retained
     assert not any(kept) and not manager.disconnecting
     assert not manager.rooms and not manager.pending_connect
     assert registry.timer is None
@@ -199,12 +200,12 @@ async def test_crowd_that_vanishes_leaves_nothing(server):
 async def test_events_are_kept_for_as_long_as_a_dead_connection_may_go_unnoticed(server):
     """For the window and a heartbeat; not at all if there is no session."""
     await server.emit(1)
-    assert not server.registry.events.kept
+    assert not server.registry.events.retained
     async with here(server):
         await server.emit(1)
         server.clock.now += WINDOW + GRACE - 1
         server.registry.expire()
-        assert len(server.registry.events.kept) == 1
+        assert len(server.registry.events.retained) == 1
         server.clock.now += 1
         server.registry.expire()
-        assert not server.registry.events.kept
+        assert not server.registry.events.retained

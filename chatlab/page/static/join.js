@@ -1,7 +1,7 @@
 // The form to join a class: the join code and a name, which are sent with each connection.
 //
-// A server that needs neither does not get them, and its page does not show the form. The code may
-// come in the fragment of the address, from a QR code: a browser never sends the fragment.
+// If the server is not a class, the page does not show the form and sends neither. The code can be
+// in the fragment of the address, from a QR code: a browser never sends the fragment.
 
 import { newKey } from "./outbox.js";
 import { Store } from "./store.js";
@@ -17,7 +17,7 @@ const [dialog, refused, code, name, who] =
 const codeInAddress = () => new URLSearchParams(location.hash.slice(1)).get("code") ?? "";
 
 export class Join {
-  // `joined()` is called when the form has been filled in.
+  // The form calls `joined()` when it is complete.
   constructor(joined) {
     this.tab = new Store("sessionStorage", "join"); // so that a reload does not ask again
     this.browser = new Store("localStorage", "student"); // for the next tab of the same student
@@ -41,7 +41,7 @@ export class Join {
     return codeInAddress() !== "" && codeInAddress() !== this.auth.code;
   }
 
-  // Whether a refused connection means that the form has to be filled in, again or at all.
+  // Whether the server refused the connection because of what the form says.
   concerns(error) {
     return REFUSALS.includes(error.data?.error);
   }
@@ -75,7 +75,7 @@ export class Join {
     this.tab.set("name", name.value);
     this.browser.set("name", name.value);
     this.browser.set("badge", this.badge);
-    // What was typed here counts for more than what was scanned, also after a reload.
+    // The typed code replaces the scanned one, also after a reload.
     if (codeInAddress()) history.replaceState(null, "", `#code=${encodeURIComponent(code.value)}`);
   }
 }
@@ -87,7 +87,7 @@ const isolated = (content, className) => {
   return part;
 };
 
-// A message of a class, as the parts of an item: a name ends at the first colon.
+// The parts of an item that shows a message of a class. The name ends at the first colon.
 export function signed(content) {
   const end = content.indexOf(": ");
   if (end < 0) return [isolated(content, "")];

@@ -1,9 +1,9 @@
 // The outbox: the messages that were written here and are not acknowledged yet.
 //
-// A message gets a key once. Without an acknowledgement, the page cannot know whether the message
-// was stored: so it sends it again, under the same key, until there is an answer, and the server
-// stores each key once. One message is under way at a time, the oldest: so messages are stored in
-// the order in which they were written.
+// Each message has a key (client_offset). Without an acknowledgement, the page cannot know whether
+// the server stored the message. So it sends the message again with the same key until there is an
+// answer, and the server stores each key once. The page sends one message at a time, the oldest
+// first, so the server stores them in the order in which they were written.
 
 import { Store, parsed } from "./store.js";
 
@@ -11,8 +11,8 @@ const ANSWER_WITHIN = 10_000; // milliseconds; then the message is sent again
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 
-// 128 random bits. `crypto.randomUUID` would be shorter, but a page that came by plain http from
-// another machine does not have it.
+// 128 random bits. `crypto.randomUUID` would be shorter, but a page that was loaded over plain http
+// from another machine does not have it.
 export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -24,7 +24,7 @@ export function pauseAfter(failures) {
   return Math.min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE) * (0.5 + Math.random() / 2);
 }
 
-// The message that an item of the storage holds, or undefined if it holds none.
+// The message in an item of the storage, or undefined if the item is not valid.
 function readMessage(name, value) {
   const [, order, key] = name.match(/^(\d+)\.([0-9a-f]{32})$/) ?? [];
   const { text, refusal, left } = parsed(value) ?? {};
@@ -36,13 +36,13 @@ const byOrder = (one, other) => one.order - other.order || (one.key < other.key 
 
 export class Outbox {
   // `emit(text, key, answered)` sends a message and calls `answered` with the server's answer, if
-  // one comes; `changed()` is called when there is something new to show.
+  // there is one. The outbox calls `changed()` when the page must show it again.
   constructor(emit, changed) {
     this.emit = emit;
     this.changed = changed;
-    this.store = new Store("localStorage", "letter"); // its old name: browsers have items under it
-    // This tab sends what closed and reloaded tabs have left. It may also belong to an open tab:
-    // then both send it, in the same order, and the server stores each key once.
+    this.store = new Store("localStorage", "letter"); // an old name: browsers have items with it
+    // This tab also sends the messages of closed and reloaded tabs. If another open tab sends them
+    // too, both use the same order and the same keys, and the server stores each key once.
     const found = this.store.entries().map(([name, value]) => readMessage(name, value));
     this.messages = found.filter((message) => message).sort(byOrder);
     this.lastOrder = this.messages.at(-1)?.order ?? 0;
@@ -60,7 +60,7 @@ export class Outbox {
   }
 
   add(text) {
-    // The clock may be set back, and yet what is written later comes later.
+    // Keep the order of writing even if the clock is set back.
     this.lastOrder = Math.max(Date.now(), this.lastOrder + 1);
     const key = newKey();
     const message = { name: `${this.lastOrder}.${key}`, order: this.lastOrder, key, text };
@@ -102,7 +102,7 @@ export class Outbox {
 
   #send(message) {
     this.timer = setTimeout(() => this.#tryLater("no answer yet"), ANSWER_WITHIN);
-    // An answer to an earlier attempt is as good as one to the last.
+    // An answer to an earlier attempt counts too.
     this.emit(message.text, message.key, (answer) => this.#answered(message, answer));
   }
 
@@ -121,8 +121,8 @@ export class Outbox {
     this.changed();
   }
 
-  // A refusal is final, so the messages behind this one do not wait. It is stored with the
-  // message, so that its author can read it after a reload.
+  // A refusal is final, so the next messages do not wait. The page stores it with the message, so
+  // that its author can read it after a reload.
   #refuse(message, sentence) {
     message.refusal = sentence;
     this.#save(message);
@@ -139,21 +139,21 @@ export class Outbox {
     else this.changed();
   }
 
-  // Each message is an item of its own. With one list for all, two tabs that write at the same time
-  // would each overwrite the other's list.
+  // Each message has its own item in the storage. With one list for all, two tabs that write at the
+  // same time would overwrite each other's list.
   #save({ name, text, refusal, left }) {
     const stored = this.store.set(name, JSON.stringify({ text, refusal, left }));
     this.messages.find((message) => message.name === name).stored ||= stored;
   }
 
-  // This tab is closed or reloaded: other open tabs may send what it has not sent.
+  // When this tab is closed or reloaded, let other open tabs send its messages.
   #leave() {
     for (const message of this.messages) this.#save({ ...message, left: Date.now() });
   }
 
-  // Another tab has sent one of our messages, or discarded it, or received its refusal; or it has
-  // left one of its own. If it has cleared the whole storage (then there is no key), this tab
-  // still has its messages.
+  // Another tab has sent or discarded one of our messages, or received its refusal; or it was
+  // closed with an unsent one. If it has cleared the whole storage, `key` is null, and this tab
+  // still has its messages in memory.
   #onStorage({ key, newValue }) {
     const name = this.store.nameOf(key);
     if (name === undefined) return;

@@ -1,6 +1,6 @@
-// The chat page. It remembers the offset of the last message that it has shown, and sends it
-// whenever it connects, with the epoch in which it counts; the server answers with the messages
-// after it. What is written here goes into the outbox, and from there to the server.
+// The chat page. It remembers the offset of the last message that it has shown, and the epoch of
+// that offset. It sends both whenever it connects; the server answers with the messages after this
+// offset. A message that the user writes goes into the outbox, and from there to the server.
 
 import { Join, signed } from "./join.js";
 import { Outbox } from "./outbox.js";
@@ -26,7 +26,7 @@ function loadScript(src, attributes = {}) {
   });
 }
 
-// The client that was fetched when the package was installed, or else the same file from its CDN.
+// Load the client that was installed with the package, or else the same file from its CDN.
 async function loadClient() {
   try {
     await loadScript("page/vendor/socket.io.min.js");
@@ -35,8 +35,8 @@ async function loadClient() {
   }
 }
 
-// The list follows the conversation, until its reader scrolls up. Only the list is scrolled, never
-// what is around it: the page may be a frame in a notebook.
+// The list shows the newest message, until the reader scrolls up. Scroll only the list, never what
+// is around it: the page may be in a frame of a notebook.
 let following = true;
 const follow = () => {
   if (following) messages.scrollTop = messages.scrollHeight;
@@ -63,7 +63,7 @@ function itemOf(content, position) {
   return item;
 }
 
-// An item in the place of messages that are gone. It is no message, and has no offset.
+// An item in the place of messages that the log has deleted. It has no offset.
 function gapOf(first, last) {
   const item = document.createElement("li");
   const which = first === last ? `Message ${first} is` : `Messages ${first} to ${last} are`;
@@ -72,8 +72,8 @@ function gapOf(first, last) {
   return item;
 }
 
-// A server that numbers its messages sends a number as `position`. Those of the first chapters send
-// none: then a message is shown, and not saved.
+// `position` is the message's offset. The servers of the first chapters send none: then the page
+// shows the message, and does not save it.
 const saved = new SavedList();
 let reached = 0; // the offset of the last message that is shown, or known to be gone
 
@@ -100,7 +100,7 @@ function show(content, position) {
   showNotice();
 }
 
-// A number for a message that has one, and nothing for one of the first chapters.
+// The offset of a message, or undefined if the server gave none.
 const numbered = (position) => (Number.isInteger(position) ? position : undefined);
 
 function showGap(position) {
@@ -110,15 +110,15 @@ function showGap(position) {
   saved.addGap(position);
 }
 
-// Forget the list, and not the outbox: its messages are in no log yet.
+// Forget the list, but not the outbox: its messages are in no log yet.
 function forget() {
   messages.replaceChildren();
   saved.forget();
   reach(0);
 }
 
-// The server sends the offset after which it continues, and whether it can continue our list, or
-// our offset means nothing in its log ("reset").
+// The server sends the offset after which it continues, and whether that continues our list, leaves
+// a gap, or starts again ("reset": its log does not have our offset).
 function goOn({ epoch, after, outcome }) {
   if (outcome !== "continued") reporter.report(outcome, undefined, after);
   if (outcome === "reset") {
@@ -131,12 +131,11 @@ function goOn({ epoch, after, outcome }) {
 }
 
 // The servers of the chapters do not send that, so the page guesses from their first message. If it
-// is not after the offset that we sent, that offset means nothing to this server: it has another
-// log, or sends all of it to every client. (If another log is longer than our list, the page cannot
-// notice.)
+// is not after the offset that we sent, the server has another log, or sends its whole log to every
+// client. (If another log is longer than our list, the page cannot notice.)
 function guess(position, asked) {
   if (position <= asked) forget();
-  saved.enter(undefined); // the epoch of what comes now is unknown
+  saved.enter(undefined); // the epoch of this server is unknown
 }
 
 let socket; // undefined until the client has loaded
@@ -186,7 +185,7 @@ function showNotice() {
 
 function start() {
   let asked; // the offset that was sent with this connection
-  let placed; // whether we know how it fits the server's log
+  let placed; // whether we know if this offset fits the server's log
   socket = io({
     path: new URL("socket.io", document.baseURI).pathname, // also right behind a proxy
     autoConnect: !join.missing,
@@ -209,9 +208,9 @@ function start() {
     reporter.report("show", String(content), numbered(position));
   });
 
-  socket.on("where", (answer) => answer(reached)); // a class asks how much we have received
+  socket.on("where", (answer) => answer(reached)); // the server of a class asks for our offset
 
-  // A client that the server has refused or disconnected does not try again by itself.
+  // `active` is false if the server refused or disconnected us: the client does not try again.
   const wanted = () => !dropped && socket.active;
   const showState = () => {
     const absent = dropped ? "line dropped" : wanted() ? "connecting …" : "not connected";
@@ -256,7 +255,7 @@ function start() {
   }
 }
 
-// Writing needs no connection, and not even the client: the outbox waits.
+// Writing needs no connection, and not even the Socket.IO client: the outbox keeps the message.
 form.onsubmit = (event) => {
   event.preventDefault();
   reporter.report("send", text.value);
@@ -267,7 +266,7 @@ form.onsubmit = (event) => {
 reload.onclick = () => location.reload();
 
 showSaved();
-countAsOld(); // what an earlier page has left
+countAsOld(); // the messages of an earlier page
 showPending(outbox, takeBack);
 showNotice();
 // In a frame, do not take the focus: it belongs to the notebook around the frame.

@@ -52,7 +52,7 @@ function showMessage(item, message, outbox, takeBack) {
   addButtons(item, message, outbox, takeBack);
 }
 
-// Show the messages as they are now. Items stay where they are, so that none loses the focus.
+// Show the messages as they are now. Do not move items: a moved item would lose the focus.
 export function showPending(outbox, takeBack) {
   const present = new Set(outbox.messages);
   for (const [message, item] of items) {

@@ -1,6 +1,6 @@
 // Reports what happens on this page to the page around its frame, so that the panel of a lab can
 // show it. Only a page of the same host that has asked gets the reports: other pages may put this
-// one into a frame too, and must not read what is written here.
+// one into a frame too, and must not read its messages.
 
 const MOST = 1000; // reports that wait until the page around this one has asked
 

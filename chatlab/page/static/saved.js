@@ -1,13 +1,12 @@
 // The list that this tab shows, saved so that a reload does not ask for all of it again: the
-// messages, the gaps, and the epoch of the server's log in which the messages count.
+// messages, the gaps, and the epoch of the server's log that the messages belong to.
 
 import { Store, parsed } from "./store.js";
 
-// One item for each message, under its offset: [the offset of the message before it, its text]. So
-// the page notices a hole in the list, whatever made it, and does not use a list with a hole: it
-// would ask for what is after the last message, and what is missing would never come. Messages that
-// are gone from the server make no hole: they have one item for all of them, under the offset of
-// the last, and that item has no text.
+// One item for each message, named by its offset: [the offset of the message before it, its text].
+// So the page notices if an item is missing, and then does not use the list: it would ask only for
+// what is after the last message, and never get the missing one. Messages that are gone from the
+// server share one item without a text, named by the offset of the last of them.
 export class SavedList {
   constructor() {
     this.store = new Store("sessionStorage", "message");
@@ -16,8 +15,8 @@ export class SavedList {
     this.epoch = undefined; // unknown if the server has not sent it
   }
 
-  // The saved list: `{ before, offset, text }` for each message, and the same without a text where
-  // all after `before` and up to `offset` are gone. If it is not whole, there is none.
+  // The saved list: `{ before, offset, text }` for each message; without a text, the messages after
+  // `before` up to `offset` are gone. If an item is missing, the list is empty.
   load() {
     const { epoch, ...items } = Object.fromEntries(this.store.entries());
     const stored = Object.entries(items).map(([name, value]) => [Number(name), parsed(value)]);
@@ -43,14 +42,14 @@ export class SavedList {
     this.#addItem(offset, [this.last]);
   }
 
-  // From now on, the server counts in this epoch. What is saved already is in its log too.
+  // From now on, offsets belong to this epoch. The saved messages are in this log too.
   enter(epoch) {
     this.epoch = epoch;
     if (epoch === undefined) this.store.remove("epoch");
     else this.#set("epoch", epoch);
   }
 
-  // Begin anew, with nothing.
+  // Start again with an empty list.
   forget() {
     this.store.clear();
     this.last = 0;
@@ -66,6 +65,6 @@ export class SavedList {
   #set(name, value) {
     if (!this.whole) return;
     this.whole = this.store.set(name, value);
-    if (!this.whole) this.store.clear(); // half a list is worth nothing
+    if (!this.whole) this.store.clear(); // an incomplete list is of no use
   }
 }

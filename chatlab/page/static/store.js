@@ -1,11 +1,11 @@
-// The browser's storage, without its exceptions. If the browser denies the storage, naming it
-// throws; if it is full, storing something throws. Nothing here throws: `set` returns
-// false if it could not store the value, and the page goes on with its memory alone.
+// The browser's storage, without its exceptions. A browser throws if it does not allow the storage,
+// or if the storage is full. Nothing here throws: `set` returns false if it could not store the
+// value, and the page continues with what is in memory.
 
 export class Store {
-  // `area` is "localStorage", which all tabs of this address share, or "sessionStorage", which
-  // belongs to one tab. The names of our items begin with the path of the page: behind a proxy the
-  // pages of several servers have one address, and each has messages of its own.
+  // `area` is "localStorage", which all tabs of this origin share, or "sessionStorage", which
+  // belongs to one tab. The names of our items begin with the path of the page: behind a proxy,
+  // several servers share one origin, and each has its own messages.
   constructor(area, kind) {
     this.area = area;
     this.prefix = `chatlab.${kind}.${new URL(".", document.baseURI).pathname}.`;
