@@ -3,6 +3,7 @@
 // offset. A message that the user writes goes into the outbox, and from there to the server.
 
 import { Join, signed } from "./join.js";
+import { MessageList } from "./list.js";
 import { Outbox } from "./outbox.js";
 import { showPending } from "./pending.js";
 import { Reporter } from "./reporter.js";
@@ -35,17 +36,7 @@ async function loadClient() {
   }
 }
 
-// The list shows the newest message, until the reader scrolls up. Scroll only the list, never what
-// is around it: the page may be in a frame of a notebook.
-let following = true;
-const follow = () => {
-  if (following) messages.scrollTop = messages.scrollHeight;
-};
-messages.onscroll = () => {
-  following = messages.scrollHeight - messages.scrollTop - messages.clientHeight < 40;
-};
-new ResizeObserver(follow).observe(messages);
-
+const list = new MessageList(messages);
 let dropped = false; // whether the button has cut the connection
 
 const join = new Join(() => {
@@ -85,15 +76,13 @@ function reach(position) {
 function showSaved() {
   for (const { before, offset: position, text: content } of saved.load()) {
     const gone = content === undefined;
-    messages.append(gone ? gapOf(before + 1, position) : itemOf(content, position));
+    list.add(() => (gone ? gapOf(before + 1, position) : itemOf(content, position)));
     reach(position);
   }
-  follow();
 }
 
 function show(content, position) {
-  messages.append(itemOf(content, position));
-  follow();
+  list.add(() => itemOf(content, position));
   if (!Number.isInteger(position)) return;
   reach(position);
   saved.add(position, content);
@@ -104,15 +93,15 @@ function show(content, position) {
 const numbered = (position) => (Number.isInteger(position) ? position : undefined);
 
 function showGap(position) {
-  messages.append(gapOf(reached + 1, position));
-  follow();
+  const first = reached + 1;
+  list.add(() => gapOf(first, position));
   reach(position);
   saved.addGap(position);
 }
 
 // Forget the list, but not the outbox: its messages are in no log yet.
 function forget() {
-  messages.replaceChildren();
+  list.clear();
   saved.forget();
   reach(0);
 }
