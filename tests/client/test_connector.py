@@ -27,6 +27,7 @@ class Connected:
             "ann",
             start=self._start,
             accepted=accepted,
+            receive=lambda event, *values: None,
             record=self.recorded.append,
             changed=self.changed.set,
         )

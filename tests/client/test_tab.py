@@ -456,9 +456,9 @@ async def test_late_packet_of_a_given_up_connection_is_ignored(tab):
     ann = await tab()
     given_up = ann._connector.current
     await ann.reload()
-    ann._receive(given_up, CHAT_MESSAGE, "late", 7)
+    ann._connector._received(given_up, CHAT_MESSAGE, "late", 7)
     assert (ann.messages, ann.offset) == ([], 0)
-    ann._receive(ann._connector.current, CHAT_MESSAGE, "in time", 8)
+    ann._connector._received(ann._connector.current, CHAT_MESSAGE, "in time", 8)
     assert (ann.messages, ann.offset) == (["in time"], 8)
 
 
