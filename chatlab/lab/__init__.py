@@ -4,7 +4,7 @@ Only the course, the notebooks and the tests use it.
 """
 
 from chatlab.lab.lab import Lab, labs_opened
-from chatlab.lab.switch import Pause
+from chatlab.lab.studied_server import Pause
 
 __all__ = [
     "Lab",

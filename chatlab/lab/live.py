@@ -16,9 +16,9 @@ from aiohttp import web
 from chatlab.harness import BackgroundServer, Link
 from chatlab.lab.cells import Cells
 from chatlab.lab.frame import Page
-from chatlab.lab.page_line import PageLine
 from chatlab.lab.page_reports import THE_PAGE, PageReports
-from chatlab.lab.view import Stage, View
+from chatlab.lab.quiet import OpenLab
+from chatlab.lab.view import PageLine, View
 from chatlab.panel import Panel, Picture
 
 BUTTONS = ("drop", "reconnect", "freeze", "thaw", "reload")
@@ -34,7 +34,7 @@ class Live:
 
     def __init__(
         self,
-        lab: Stage,
+        lab: OpenLab,
         reports: PageReports,
         loop: asyncio.AbstractEventLoop,
         actions: Mapping[str, Callable[[], None]],
