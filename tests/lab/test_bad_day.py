@@ -1,5 +1,6 @@
 """A bad day: the mishaps happen to the tabs, their links and the server of a lab."""
 
+import pytest
 from labs import kinds
 
 from chatlab.harness import Mishap, bad_day
@@ -31,3 +32,12 @@ async def test_bad_day_with_outboxes_loses_nothing():
         assert (verdict.valid, verdict.unacknowledged) == (True, ())
         sent = sum(mishap.kind == "send" for mishap in day) + 2
         assert len(lab.clients["ann"].shown) == sent
+
+
+async def test_bad_day_with_a_kill_needs_a_process():
+    """A server in a thread goes on, and no kill is recorded that did not happen."""
+    async with Lab(chat) as lab:
+        with pytest.raises(RuntimeError, match="killed"):
+            await lab.live_through([Mishap("kill", "server")])
+        assert lab.server.running
+        assert kinds(lab, "server") == []
