@@ -7,6 +7,7 @@ from functools import partial
 
 import aiohttp
 import pytest
+import tutorial_tabs
 from socketio.exceptions import ConnectionRefusedError as Refusal
 from support import Hold, serving, turns
 from transports import every_transport
@@ -21,6 +22,7 @@ from chatlab.messages import CHAT_MESSAGE
 from chatlab.server.app import create_app
 
 PATIENCE = 20
+tutorial, server, tab = tutorial_tabs.tutorial, tutorial_tabs.server, tutorial_tabs.tab  # fixtures
 
 
 @pytest.fixture(scope="module")

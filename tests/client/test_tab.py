@@ -5,6 +5,7 @@ import itertools
 from functools import partial
 
 import pytest
+import tutorial_tabs
 from support import serving, turns
 from transports import every_transport
 
@@ -14,6 +15,8 @@ from chatlab.history.events import History
 from chatlab.messages import CHAT_MESSAGE, WHERE, Message, Refused
 from chatlab.recovery.recovery import Recovery, recovered
 from chatlab.server.app import chat
+
+tutorial, server, tab = tutorial_tabs.tutorial, tutorial_tabs.server, tutorial_tabs.tab  # fixtures
 
 
 @every_transport

@@ -7,6 +7,8 @@ from chatlab.harness import Mishap, bad_day
 from chatlab.lab.lab import Lab
 from chatlab.server.app import chat
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
 
 async def test_bad_day_is_lived_through():
     """Whatever happens, at its end every tab is back, and the finished server has lost nothing."""

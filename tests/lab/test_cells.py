@@ -27,6 +27,7 @@ print([t.name for t in threading.enumerate() if "chatlab" in t.name], dict(backg
 """
 
 
+@pytest.mark.usefixtures("nothing_left")  # a kernel keeps a thread of its own
 async def test_press_that_is_cut_short_in_the_cells_is_not_done():
     """Its presser hears an error of the usual kind, which cannot end the demo's own thread."""
     async with Lab(chat) as lab:

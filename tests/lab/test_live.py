@@ -14,6 +14,8 @@ from chatlab.lab.lab import Lab
 from chatlab.lab.page_reports import CLOSED, THE_PAGE
 from chatlab.server.app import chat
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
 
 async def test_dropped_tab_is_away_and_catches_up():
     """The button does what `await bob.drop()` does, and the other one brings the tab back."""

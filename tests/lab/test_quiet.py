@@ -10,6 +10,8 @@ import chatlab.client
 import chatlab.lab.quiet
 from chatlab.lab.lab import Lab
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
 
 class Held:
     """A server whose handler shows a message only when the test lets it."""

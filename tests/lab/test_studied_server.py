@@ -12,6 +12,8 @@ from chatlab.client.tab import ChatClient
 from chatlab.lab.lab import Lab
 from chatlab.server.app import chat
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import a test
 
 

@@ -1,5 +1,6 @@
 """What the live demo shows: rows, facts and a drawing; and the line of the page."""
 
+import pytest
 from labs import kinds
 from support import tutorial
 from viewers import human, looking, shown
@@ -11,6 +12,8 @@ from chatlab.lab.lab import Lab
 from chatlab.lab.page_reports import CLOSED, THE_PAGE
 from chatlab.lab.view import mark_under_way
 from chatlab.server.app import chat
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
 
 
 async def test_demo_shows_the_server_the_tabs_and_their_offsets():

@@ -1,4 +1,4 @@
-"""The server of the tutorial, and tabs of it, for the tests of the client."""
+"""Fixtures for the tests of the client: the server of the tutorial, and tabs of it."""
 
 import asyncio
 from functools import partial
