@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from chatlab.client.connection import Connection, in_time
@@ -16,9 +17,9 @@ from chatlab.client.sender import FIRST_RETRY, rest
 class Connector:
     """Gives a tab one connection at a time, and a new one when it is lost.
 
-    `start(connection, kind)` opens a new connection, and `accepted(welcome)` gets the server's
-    answer. `record(kind)` notes the losses. `changed` is called when the tab has a connection, or
-    has none any more.
+    `start(connection, kind)` opens a new connection, `accepted(welcome)` gets the server's answer,
+    and `receive(event, *values)` gets each event and returns the acknowledgement. `record(kind)`
+    notes the losses. `changed` is called when the tab has a connection, or has none any more.
     """
 
     def __init__(
@@ -27,12 +28,13 @@ class Connector:
         *,
         start: Callable[[Connection, str], None],
         accepted: Callable[[dict[str, Any]], None],
+        receive: Callable[..., Any],
         record: Callable[..., None],
         changed: Callable[[], None],
     ) -> None:
         self.current: Connection | None = None
         self._name, self._record, self._changed = name, record, changed
-        self._start, self._accepted = start, accepted
+        self._start, self._accepted, self._receive = start, accepted, receive
         self._returning: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -68,6 +70,7 @@ class Connector:
     async def connect(self, kind: str) -> None:
         """Open a new connection; `kind` is what to record when the server can be reached."""
         self.current = connection = Connection(self._lost, for_caller=not self.returning)
+        connection.on("*", partial(self._received, connection))
         self._start(connection, kind)
         try:
             async with in_time(
@@ -82,6 +85,14 @@ class Connector:
         self._accepted(welcome)
         self._changed()
 
+    async def drop(self, goodbye: bool = False) -> None:
+        """Record that the tab gives up its connection, and hang up; with a goodbye if asked."""
+        if (connection := self.current) is not None:
+            self._record("drop")
+            if goodbye:
+                await connection.goodbye()
+        await self.hang_up()
+
     async def hang_up(self) -> None:
         """Close the TCP connection without a goodbye, and stop trying to come back."""
         if self._returning not in (None, asyncio.current_task()):
@@ -91,6 +102,10 @@ class Connector:
         self._release("hung up")
         if self._closing:
             await asyncio.wait(self._closing)  # if this is cancelled, the next call waits for them
+
+    def _received(self, connection: Connection, event: str, *values: Any) -> Any:
+        """Pass on an event, unless it is a late one of a connection that was given up."""
+        return self._receive(event, *values) if connection is self.current else None
 
     def _lost(self, connection: Connection) -> None:
         """Come back, unless the tab itself has given up the connection."""

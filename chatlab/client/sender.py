@@ -22,9 +22,10 @@ Chance shortens each pause, so that tabs that were cut off together do not retur
 class Sender:
     """Sends one message after the other, each when the one before it is answered.
 
-    `ready` waits for a connection. `ask` sends the arguments of a message and returns the answer,
-    or raises ConnectionError or TimeoutError. `record(kind, text, offset)` notes what happens;
-    `changed` is called when a message is answered, and when the sender stops.
+    `ready` waits for a connection. `ask(*arguments, for_caller=...)` sends the arguments of a
+    message and returns the answer, or raises ConnectionError or TimeoutError.
+    `record(kind, text, offset)` notes what happens; `changed` is called when a message of the
+    outbox is answered, and when the sender stops.
     """
 
     def __init__(
@@ -45,9 +46,28 @@ class Sender:
         for a connection or an answer."""
 
     @property
+    def pending(self) -> list[str]:
+        """The texts in the outbox: the server has not answered them yet."""
+        return [message.text for message in self._outbox.pending]
+
+    @property
     def busy(self) -> bool:
         """Whether it sends messages, or waits for a connection to send them."""
         return self._task is not None
+
+    async def send_once(self, text: str) -> Any:
+        """Send a text without the outbox; return the value of the acknowledgement.
+
+        Raises what `ask` raises, and Refused.
+        """
+        self._record("send", text)
+        try:
+            answer = accepted(await self._ask(text, for_caller=True))
+        except Refused:
+            self._record("refuse", text)
+            raise
+        self._record("acknowledge", text, answer)
+        return answer
 
     def begin(self) -> None:
         """Begin to empty the outbox, unless that is going on already."""
@@ -95,7 +115,7 @@ class Sender:
         """Send a message; return whether the server has stored or refused it."""
         arguments = message[:1] if message.client_offset is None else message
         try:
-            offset = accepted(await self._ask(*arguments))
+            offset = accepted(await self._ask(*arguments, for_caller=False))
         except ConnectionError:
             return False  # `interrupt` has counted it
         except (TimeoutError, Refused) as error:

@@ -14,7 +14,7 @@ from chatlab.client.connection import Connection, in_time
 from chatlab.client.connector import Connector
 from chatlab.client.outbox import Outbox
 from chatlab.client.page import Page
-from chatlab.client.sender import Sender, accepted
+from chatlab.client.sender import Sender
 from chatlab.messages import CHAT_MESSAGE, Message, Refused
 
 
@@ -48,6 +48,7 @@ class ChatClient:
     opening: bool = _of("_connector", "opening")
     returning: bool = _of("_connector", "returning")
     refused: list[tuple[str, Refused]] = _of("_sender", "refused")
+    pending: list[str] = _of("_sender", "pending")
 
     def __init__(
         self,
@@ -67,25 +68,21 @@ class ChatClient:
         self._new_page = lambda: Page(recover, self.show, self._record)
         self._page = self._new_page()
         self._changed = asyncio.Event()
-        self._sender = Sender(
-            self.outbox,
-            ready=lambda: self._wait_for(lambda: self.connected),
-            ask=lambda *message: self._connector.ask(CHAT_MESSAGE, *message, for_caller=False),
-            record=self._record,
-            changed=self._changed.set,
-        )
         self._connector = Connector(
             name,
             start=self._start,
             accepted=self._accepted,
+            receive=self._receive,
             record=self._record,
             changed=self._connection_changed,
         )
-
-    @property
-    def pending(self) -> list[str]:
-        """The texts in the outbox: the server has not answered them yet."""
-        return [message.text for message in self.outbox.pending]
+        self._sender = Sender(
+            self.outbox,
+            ready=lambda: self._wait_for(lambda: self.connected),
+            ask=partial(self._connector.ask, CHAT_MESSAGE),
+            record=self._record,
+            changed=self._changed.set,
+        )
 
     @property
     def posting(self) -> bool:
@@ -109,14 +106,7 @@ class ChatClient:
         (the message may have arrived or not), Refused if the server refuses the message.
         """
         self._connector.check()
-        self._record("send", text)
-        try:
-            answer = accepted(await self.call(CHAT_MESSAGE, text))
-        except Refused:
-            self._record("refuse", text)
-            raise
-        self._record("acknowledge", text, answer)
-        return answer
+        return await self._sender.send_once(text)
 
     def post(self, text: str) -> None:
         """Put a message into the outbox. It is sent, and sent again, until the server answers it.
@@ -131,16 +121,11 @@ class ChatClient:
 
     async def drop(self) -> None:
         """Lose the connection and stay offline. The page stays as it is."""
-        if self._connector.current is not None:
-            self._record("drop")
-        await self._connector.hang_up()
+        await self._connector.drop()
 
     async def disconnect(self) -> None:
         """Say goodbye and go offline. The page stays as it is; the server keeps nothing for it."""
-        if (connection := self._connector.current) is not None:
-            self._record("drop")
-            await connection.goodbye()
-        await self._connector.hang_up()
+        await self._connector.drop(goodbye=True)
 
     async def reconnect(self) -> None:
         """Connect again, sending the offset that the page has reached."""
@@ -220,7 +205,6 @@ class ChatClient:
             return self.auth | self._page.auth()
 
         self._page.connect()
-        connection.on("*", partial(self._receive, connection))
         connection.open(self.url, auth, self.transports)
 
     def _accepted(self, welcome: dict[str, Any]) -> None:
@@ -232,8 +216,6 @@ class ChatClient:
             self._sender.interrupt()
         self._changed.set()
 
-    def _receive(self, connection: Connection, event: str, *values: Any) -> Any:
-        if connection is not self._connector.current:  # a late packet of one that was given up
-            return None
+    def _receive(self, event: str, *values: Any) -> Any:
         self._changed.set()
         return self._page.receive(event, *values)

@@ -1,10 +1,12 @@
 """The lab of the notebooks: a server, the tabs of its users, what happened, and a live view of it.
 
-Only the course, the notebooks and the tests use it.
+It promises that a cell can start, disturb, watch and judge a server with one line for each, and
+that a closed lab leaves nothing behind. Only the course, the notebooks and the tests use it. It
+must not know which chapter it is used in.
 """
 
 from chatlab.lab.lab import Lab, labs_opened
-from chatlab.lab.switch import Pause
+from chatlab.lab.studied_server import Pause
 
 __all__ = [
     "Lab",

@@ -1,6 +1,7 @@
-"""Living through a bad day: the mishaps happen to the tabs, their links and the server.
+"""Letting the mishaps of a bad day happen to the tabs, their links and the server.
 
-It does not choose the mishaps, and does not judge what comes of them.
+A mishap is a message that is sent, a tab that drops or reloads, a link that breaks, or a server
+that is killed. This module does not choose the mishaps, and does not judge the result.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ A_FEW = 5
 
 
 class BadDay:
-    """What mishaps happen to. `restart` kills the server and starts it again.
+    """The tabs, links and server to which mishaps happen.
 
-    With `post`, messages go into the outboxes. Otherwise a tab sends them, and connects first if
-    it has no connection; nothing waits for the acknowledgement. Messages are numbered.
+    `restart` kills the server and starts it again. With `post`, messages go into the outboxes.
+    Otherwise a tab sends each message once: it connects first if it has no connection, and does not
+    wait for the acknowledgement. Messages are numbered.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class BadDay:
             await tab.until(lambda: len(tab.pending) < A_FEW or not tab.posting, "send", PATIENCE)
 
     async def _send(self, name: str, text: str) -> None:
+        """Begin to send a message, and wait while too many messages have no acknowledgement."""
         await self._reconnect(name)
         self._sending.add(asyncio.create_task(_try(self._clients[name].send, text)))
         await asyncio.sleep(0)
@@ -77,6 +80,7 @@ class BadDay:
             await self._act(name, "reconnect")
 
     async def _act(self, name: str, kind: str) -> None:
+        """Thaw the link of a tab, and let the tab do something: drop, for instance."""
         self._links[name].thaw()
         await _try(getattr(self._clients[name], kind))
 

@@ -1,6 +1,7 @@
-"""The event loop on which the cells of a notebook run, seen from another thread.
+"""The event loop on which the cells of a notebook run, used from another thread.
 
-It knows loops and threads, and nothing of labs.
+The thread of the live demo asks whether a cell is busy, and lets the loop of the cells do the
+actions of its buttons. This module knows loops and threads, and nothing of labs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ BUSY = 0.5
 
 
 class Cells:
-    """Runs actions on the loop of the cells. An action waits while a cell is busy."""
+    """Runs actions on the loop of the cells. An action waits while a cell is busy.
+
+    A cell is busy while its code runs without an `await`: the loop can do nothing else then.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -26,7 +30,10 @@ class Cells:
         self._asked: float | None = None
 
     def busy(self) -> bool:
-        """Return whether the loop has not answered for a while, and ask it again."""
+        """Return whether the loop has not answered for BUSY seconds. Call it again and again.
+
+        Each call asks the loop for an answer, unless it still has to answer an earlier call.
+        """
         asked = self._asked
         if asked is None:
             asked = self._asked = time.monotonic()
@@ -46,7 +53,7 @@ class Cells:
         await asyncio.wrap_future(done)
 
     def begin(self, action: Callable[[], Any], done: Future[None]) -> None:
-        """Begin an action, on the loop of the cells. `done` gets its end."""
+        """Begin an action. Call it on the loop of the cells. `done` gets its end, or its error."""
         if done.set_running_or_notify_cancel():
             self._running.add(task := self._loop.create_task(_call(action)))
             task.add_done_callback(partial(self._ended, done))
@@ -55,7 +62,7 @@ class Cells:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
         if task.cancelled() or not isinstance(error, Exception | None):
-            # An Interrupt is for the cells: it must not reach the other thread.
+            # A KeyboardInterrupt is for the cells: it must not end the other thread.
             error = RuntimeError("it was interrupted")
         if error is None:
             done.set_result(None)
@@ -72,5 +79,6 @@ class Cells:
 
 
 async def _call(action: Callable[[], Any]) -> None:
+    """Call an action, and await what it returns if that can be awaited."""
     if inspect.isawaitable(outcome := action()):
         await outcome

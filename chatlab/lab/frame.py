@@ -1,4 +1,7 @@
-"""A web page in a frame of the notebook. It knows ports and addresses, and no lab."""
+"""A web page in a frame of the notebook: at which address the browser finds it.
+
+It knows ports and addresses, and no lab.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ from html import escape
 
 
 class Page:
-    """A page in a frame of the notebook. Here `height` is in pixels."""
+    """A page in a frame of the notebook; `height` is in pixels."""
 
     def __init__(
         self, port: int, height: int, *, path: str = "", title: str = "The chat page"
     ) -> None:
-        # The browser asks this machine by its port, or a JupyterHub that forwards to the port.
+        # Without a hub, the notebook and the browser are on one machine. With a JupyterHub, the
+        # browser can reach the hub alone, which forwards requests to the port.
         hub = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
         self.url = f"{hub}proxy/{port}/{path}" if hub else f"http://localhost:{port}/{path}"
         self.height, self.title = height, title

@@ -1,6 +1,6 @@
 """The lab of the notebooks: a server in the background, tabs that talk to it, and what happened.
 
-It puts the other modules together. Only the course, the notebooks and the tests use it.
+It puts the other modules of this folder together, and adds no rules of its own about messages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from chatlab.lab.frame import Page
 from chatlab.lab.live import Live
 from chatlab.lab.page_reports import THE_PAGE, PageReports
 from chatlab.lab.quiet import wait_until_dead, wait_until_offline, wait_until_quiet
-from chatlab.lab.switch import Pause, Switch
+from chatlab.lab.studied_server import Pause, StudiedServer
 from chatlab.log import MessageLog
 from chatlab.openable import Openable
 from chatlab.recovery import Recovery, SessionStore
@@ -71,8 +71,10 @@ class Lab(Openable):
         """The file of the message log. It is deleted when the lab is closed."""
         sessions = partial(Recovery, store=SessionStore(self.db) if store else None, clock=clock)
         app = {"db": self.db, "recovery": sessions if recovery else None, "keep": keep}
-        self._switch = Switch(server, self.history, self._report, name, process, heartbeat, app)
-        self.server = self._switch.server
+        self._studied = StudiedServer(
+            server, self.history, self._report, name, process, heartbeat, app
+        )
+        self.server = self._studied.server
 
     async def open(self) -> Self:
         """Start the server, in the place of an older lab of the same name."""
@@ -100,7 +102,7 @@ class Lab(Openable):
 
     async def _end(self) -> None:
         del _OPEN[self.server.name]
-        self._switch.go_on()
+        self._studied.go_on()
         async with AsyncExitStack() as last_first:  # if one step fails, the others happen anyway
             last_first.callback(self._folder.cleanup)
             last_first.callback(self._ticker.cancel)
@@ -117,8 +119,8 @@ class Lab(Openable):
 
     @property
     def reads(self) -> int:
-        """How often the server has read rows from the log. Not known for another process."""
-        return self._switch.gate.passages
+        """How often the server has read rows from the log. In a process, it is not known."""
+        return self._studied.gate.passages
 
     async def join(self, *names: str, tab: Callable[..., ChatClient] = ChatClient) -> Any:
         """Open a tab for each name, in turn; return the tab, or a list of tabs for several names.
@@ -160,11 +162,11 @@ class Lab(Openable):
         other tabs, other handlers. Raises RuntimeError if the server does not read its log
         meanwhile, and for a server in another process.
         """
-        return await self._switch.pause(action, self.quiet)
+        return await self._studied.pause(action, self.quiet)
 
     async def stop(self) -> None:
         """Stop the server; return when every tab has noticed that its connection is gone."""
-        self._switch.end("stop")
+        self._studied.end("stop")
         await wait_until_offline(self)
 
     async def kill(self) -> None:
@@ -172,16 +174,14 @@ class Lab(Openable):
 
         Raises RuntimeError unless the lab was made with `process=True`.
         """
-        if self._switch.gate is not None:
-            raise RuntimeError("only a server in a process of its own can be killed")
-        self._switch.end("kill")
+        self._studied.end("kill")
         await wait_until_offline(self)
 
     async def start(self) -> None:
         """Start the server again, on the same port and database; return when all tabs are back."""
         await wait_until_dead(self)
         if not self.server.running:
-            self._switch.start()
+            self._studied.start()
             await self.quiet()
 
     async def restart(self) -> None:
@@ -195,7 +195,7 @@ class Lab(Openable):
         A tab that sends does not wait for the acknowledgement, and connects first if it has no
         connection. With `post`, messages go into the outbox instead. Messages are numbered.
         """
-        await BadDay(self.clients, self.links, self._switch.kill_and_start, post).happen(day)
+        await BadDay(self.clients, self.links, self._studied.kill_and_start, post).happen(day)
 
     async def verdict(self, *, promised: bool = False) -> Verdict:
         """Wait until all is quiet, and judge what the tabs show and what the log holds.
@@ -225,17 +225,20 @@ class Lab(Openable):
         if _OPEN.get(self.server.name) is not self:
             raise RuntimeError("only a lab that is open can be shown live")
         if self._live is None:
-            actions = self._switch.actions
+            actions = self._studied.actions
             self._live = Live(self, self._reports, self._loop, actions, self._report)
         return self._live.open(height)
 
     def _report(self, error: BaseException) -> None:
-        """Take an error on the server's thread."""
+        """Take an error of the server, or of the live demo, on the thread where it happened."""
         self._loop.call_soon_threadsafe(_raise_in_cell, self, error)
 
 
 def _raise_in_cell(lab: Lab, error: BaseException) -> None:
-    """Raise an error of the server in the cell that waits for an answer, or in the next."""
+    """Raise an error of the server in the cell that waits for an answer, or keep it for the next.
+
+    The next call of `quiet`, `join` or `close` raises what was kept.
+    """
     if not any([tab.fail(error) for tab in lab.clients.values()]):
         lab.server.errors.append(error)
 

@@ -1,7 +1,8 @@
 """The live demo of a lab: a panel with the chat page in it, served on a thread of its own.
 
-So it goes on while a cell is busy or interrupted. The tabs and their links belong to the loop of
-the cells, and their buttons act there. The link of the page belongs to the demo's own thread.
+Because of this thread, the demo goes on while a cell is busy or interrupted. The tabs and their
+links belong to the event loop of the cells, so their buttons act on that loop. The line of the chat
+page belongs to the demo's own thread. This module does not know what the panel shows: see `view`.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from aiohttp import web
 from chatlab.harness import BackgroundServer, Link
 from chatlab.lab.cells import Cells
 from chatlab.lab.frame import Page
-from chatlab.lab.page_line import PageLine
 from chatlab.lab.page_reports import THE_PAGE, PageReports
-from chatlab.lab.view import Stage, View
+from chatlab.lab.quiet import OpenLab
+from chatlab.lab.view import PageLine, View
 from chatlab.panel import Panel, Picture
 
 BUTTONS = ("drop", "reconnect", "freeze", "thaw", "reload")
+"""What can be done to a simulated tab and to the chat page."""
 
 
 class Live:
-    """The live demo of a lab.
+    """The live demo of a lab. A notebook shows it as a frame.
 
     `reports` collects the reports of the page. `loop` is the loop of the cells. `actions` is what
     the buttons for the server do on that loop: "kill" or "stop", and "start". `report_error` is
@@ -34,7 +36,7 @@ class Live:
 
     def __init__(
         self,
-        lab: Stage,
+        lab: OpenLab,
         reports: PageReports,
         loop: asyncio.AbstractEventLoop,
         actions: Mapping[str, Callable[[], None]],
@@ -86,6 +88,7 @@ class Live:
         self.reports.receive(viewer, report, len(self.lab.history))
 
     async def _press(self, button: str, name: str) -> None:
+        """Do what a button of the chat page or of a simulated tab does."""
         if name == THE_PAGE:
             self.line.press(button)
         else:

@@ -1,6 +1,7 @@
 """What the chat page in a frame reports about itself, as events of a history.
 
-Pure. A browser may report anything, so reports that make no sense are left out.
+The script of the page sends the reports, for instance that it has shown a message. A browser may
+report anything, so reports that make no sense are left out. Pure: it knows no socket and no clock.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ THE_PAGE = "the page"
 KINDS_WITH_TEXT = ("send", "retry", "acknowledge", "refuse", "show")
 KINDS_WITH_OFFSET = ("gap", "reset")
 CLOSED = "not open"
+"""The state of the page before its first report, and after its window was closed."""
 
 
 class PageReports:
@@ -62,6 +64,7 @@ class PageReports:
             self._record(place, "reload")
 
     def _record_report(self, report: dict[str, Any], place: int) -> None:
+        """Record what a report says, if it is complete and of a known kind."""
         kind, text, offset = (report.get(part) for part in ("kind", "text", "offset"))
         if kind in ("drop", "reconnect"):
             self._record(place, kind)
@@ -71,6 +74,7 @@ class PageReports:
             self._record_message(place, kind, text, _offset(offset))
 
     def _record_message(self, place: int, kind: Kind, text: str, offset: int | None) -> None:
+        """Record what happened to a message. An answer to a message never sent is left out."""
         if kind == "retry" and text not in self._unanswered:
             kind = "send"  # the page found the message in an outbox from before it was loaded
         if kind == "send":
@@ -85,7 +89,10 @@ class PageReports:
         self.events.append((place, Event(kind, THE_PAGE, *message)))
 
     def merged_into(self, history: History, *kinds: Kind) -> History:
-        """Return a history with the page's events in their places: all, or those of these kinds."""
+        """Return a history with the page's events between the others, in the order of time.
+
+        With `kinds`, the page's events of other kinds are left out.
+        """
         merged, recorded, done = [], list(history), 0
         for place, event in list(self.events):
             if not kinds or event.kind in kinds:

@@ -1,6 +1,7 @@
 """Waiting for the tabs and their server: until nothing is under way, or until the server is gone.
 
-It knows tabs, and the probe that runs in the server. It starts and ends nothing.
+It knows tabs, and the probe: a handler in the watched server that answers when all other handlers
+have ended. It starts and ends nothing.
 """
 
 from __future__ import annotations
@@ -8,72 +9,76 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 from typing import Protocol
 
 from chatlab.client import PATIENCE, ChatClient
-from chatlab.harness import REST, BackgroundServer
+from chatlab.harness import REST, BackgroundServer, Link
 from chatlab.history import History
 
 
-class Stage(Protocol):
-    """The tabs, the server, and what happens to them."""
+class OpenLab(Protocol):
+    """What the modules that `Lab` is made of may use of an open lab."""
 
     clients: dict[str, ChatClient]
+    links: dict[str, Link]
     history: History
     server: BackgroundServer
+    db: Path
+    """The file of the message log."""
 
 
 TICK = 0.1
-"""Seconds between two looks at a process that may have died."""
+"""Seconds between two checks whether a process has died."""
 _numbers = count(1)
 """A new number for each question to the probe, so that an old answer is not taken for a new one."""
 
 
-async def wait_until_quiet(stage: Stage) -> None:
+async def wait_until_quiet(lab: OpenLab) -> None:
     """Wait until nothing is under way. Raises TimeoutError after PATIENCE seconds."""
     try:
         async with asyncio.timeout(PATIENCE):
             seen = None
-            while seen != len(stage.history):  # something has happened: look again
-                seen = len(stage.history)
+            while seen != len(lab.history):  # something has happened: look again
+                seen = len(lab.history)
                 with suppress(ConnectionError):  # a lost connection is an event too
-                    await _ask_every_tab(stage)
+                    await _ask_every_tab(lab)
     except TimeoutError as error:
         guess = f"after {PATIENCE:.0f} s something is still under way: a handler that does not end?"
         raise TimeoutError(str(error) or guess) from None
 
 
-async def wait_until_offline(stage: Stage) -> None:
+async def wait_until_offline(lab: OpenLab) -> None:
     """Wait until every tab has noticed that the server has ended."""
-    for tab in stage.clients.values():
+    for tab in lab.clients.values():
         await tab.until(lambda tab=tab: not tab.connected, "notice that the server is gone")
 
 
-async def wait_until_dead(stage: Stage) -> None:
+async def wait_until_dead(lab: OpenLab) -> None:
     """Wait while tabs reconnect in vain: a process that has just died may still seem alive."""
-    tabs = stage.clients.values()
+    tabs = lab.clients.values()
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            while stage.server.running and any(tab.returning for tab in tabs):  # noqa: ASYNC110
+            while lab.server.running and any(tab.returning for tab in tabs):  # noqa: ASYNC110
                 await asyncio.sleep(TICK)  # nothing announces the death of a process
 
 
-async def _ask_every_tab(stage: Stage) -> None:
+async def _ask_every_tab(lab: OpenLab) -> None:
     """Return when every tab has sent all it has, and has received all that is sent to it."""
-    opening = [tab for tab in stage.clients.values() if tab.opening and not tab.returning]
+    opening = [tab for tab in lab.clients.values() if tab.opening and not tab.returning]
     number = next(_numbers) if opening else None
     # A tab that still sends keeps handlers busy, and the probe waits for the handlers.
-    await asyncio.gather(*map(_all_sent, _online(stage)))
+    await asyncio.gather(*map(_all_sent, _online(lab)))
     # The answer of the probe arrives after everything that the server has sent to the tab before.
-    await asyncio.gather(*(tab.call(REST, number) for tab in _online(stage)))
-    if _online(stage):
+    await asyncio.gather(*(tab.call(REST, number) for tab in _online(lab)))
+    if _online(lab):
         await asyncio.gather(*(_received(tab, number) for tab in opening))
 
 
-def _online(stage: Stage) -> list[ChatClient]:
+def _online(lab: OpenLab) -> list[ChatClient]:
     """Return the tabs that have a connection, or will have one soon."""
-    tabs = stage.clients.values()
-    return [tab for tab in tabs if tab.connected or (tab.returning and stage.server.running)]
+    tabs = lab.clients.values()
+    return [tab for tab in tabs if tab.connected or (tab.returning and lab.server.running)]
 
 
 async def _all_sent(tab: ChatClient) -> None:

@@ -1,52 +1,76 @@
 """What the live demo shows of a lab: a row for each tab, facts about the server, a drawing.
 
-It changes nothing in the lab.
+It changes nothing in the lab. It changes only the line between the real chat page and the server,
+which belongs to the demo.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Collection
 from contextlib import suppress
-from pathlib import Path
-from typing import Protocol
 
 from chatlab.client import ChatClient
-from chatlab.harness import BackgroundServer, Link
-from chatlab.history import SERVER, History
+from chatlab.harness import Link
+from chatlab.history import SERVER, Arrival, Diagram, History, Step
 from chatlab.lab.frame import Page
-from chatlab.lab.live_drawing import LiveDrawing
-from chatlab.lab.page_line import PageLine
 from chatlab.lab.page_reports import THE_PAGE, PageReports
+from chatlab.lab.quiet import OpenLab
 from chatlab.log import head_of
-from chatlab.panel import Client, Frame, Picture
+from chatlab.panel import Client, Drawing, Frame, Picture
 
 COLUMNS = ["State", "Offset", "Not answered", "In flight"]
 BUSY_NOTE = "A cell is busy: what is pressed for a simulated tab or the server waits until it ends."
+SHARE = 5
+"""After a drawing that took one second, the next one waits for this many seconds."""
+CAPTION = (
+    "What the simulated tabs have recorded, and what the page has told. "
+    "An arrow that stops short is under way. The verdict is about what the simulated tabs show."
+)
 
 
-class Stage(Protocol):
-    """What a live demo needs of a lab."""
+class PageLine:
+    """The line between the real chat page and the server: a link, and what its buttons did.
 
-    clients: dict[str, ChatClient]
-    links: dict[str, Link]
-    history: History
-    server: BackgroundServer
-    db: Path
+    Use it on the thread of the live demo. `loads` is how often the page was asked to load again.
+    """
+
+    link: Link
+
+    def __init__(self) -> None:
+        self.cut, self.loads = False, 0
+
+    def press(self, button: str) -> None:
+        """Do what a button of the page does: drop, reconnect, freeze, thaw or reload."""
+        if button == "reload":
+            self.loads += 1
+        elif button in ("drop", "freeze"):
+            self.link.freeze()  # after a drop too: otherwise the page would reconnect at once
+            if button == "drop":
+                self.link.cut()
+            self.cut = button == "drop"
+        else:
+            self.link.thaw()
+            self.cut = False
 
 
 class View:
-    """Makes the picture of a lab. `actions` are the names of the buttons for the server."""
+    """Makes the picture of a lab that a panel shows.
+
+    `reports` is what the real chat page has reported, `line` its line to the server, and `actions`
+    are the names of the buttons for the server.
+    """
 
     def __init__(
-        self, lab: Stage, reports: PageReports, line: PageLine, actions: Collection[str]
+        self, lab: OpenLab, reports: PageReports, line: PageLine, actions: Collection[str]
     ) -> None:
         self._lab, self._reports, self._line, self._actions = lab, reports, line, actions
         self._drawing = LiveDrawing(lab.history, reports)
         self._head = 0
 
     def picture(self, busy: bool) -> Picture:
-        """Return the picture of this moment; `busy` says whether a cell is busy."""
+        """Return what to show now; `busy` says whether a cell of the notebook is busy."""
         self._read_head()
         tabs = [self._tab(name, tab) for name, tab in list(self._lab.clients.items())]
         running = self._lab.server.running
@@ -83,6 +107,7 @@ class View:
         )
 
     def _page(self) -> Client:
+        """Return the row of the real chat page, as it reports itself."""
         page, link, cut = self._reports, self._line.link, self._line.cut
         in_flight = "line cut" if cut else _in_flight(link)
         buttons = ["reconnect"] if cut else ["drop", "thaw" if link.frozen else "freeze"]
@@ -94,13 +119,14 @@ class View:
         )
 
     def offset(self, reached: int) -> str:
-        """Compare an offset with the newest one, in words."""
+        """Compare an offset with the newest one in the log, in words: "3 of 5"."""
         if reached > self._head:  # the log has grown since it was read
             self._read_head()
         return f"{reached} of {self._head}"
 
 
 def _state(tab: ChatClient) -> str:
+    """Say in words whether a tab has a connection, and whether it has all messages."""
     if not tab.connected:
         return "coming back" if tab.returning else "connecting" if tab.opening else "offline"
     if tab.epoch is None:  # this server does not say whether the tab has caught up
@@ -112,3 +138,53 @@ def _in_flight(link: Link) -> str:
     """Return how many bytes wait on a link, and whether it is frozen, in words."""
     waiting = [f"{size} bytes {way}" for way, size in link.in_flight.items() if size]
     return f"{'frozen: ' if link.frozen else ''}{', '.join(waiting or ['nothing'])}"
+
+
+class LiveDrawing:
+    """The drawing of what has happened so far, together with the events of the page."""
+
+    def __init__(self, history: History, reports: PageReports) -> None:
+        self._history, self._reports = history, reports
+        self._drawn: tuple[int, int] | None = None
+        self._drawing: Drawing | None = None
+        self._next = 0.0
+
+    def newest(self) -> Drawing | None:
+        """Return the newest drawing.
+
+        It is drawn again if there are new events, unless the last drawing took so long that it is
+        too early for the next.
+        """
+        length = len(self._history), len(self._reports.events)
+        began = time.monotonic()
+        if length != self._drawn and began >= self._next:
+            history = self._reports.merged_into(self._history)
+            diagram = Diagram(history)
+            mark_under_way(diagram.steps, history)
+            self._drawing, self._drawn = Drawing(diagram.svg, diagram.summary, CAPTION), length
+            self._next = began + SHARE * (time.monotonic() - began)
+        return self._drawing
+
+
+def mark_under_way(steps: list[Step], history: History) -> None:
+    """Change the steps of a diagram, so that a message that may still arrive is not called lost.
+
+    A message is lost for a tab only if the tab has already received a message with a larger
+    offset. A message that was sent is lost only if its sender has lost or changed the connection
+    since.
+    """
+    reached = {name: history.reached(name) for name in history.clients}
+    changed: dict[str, int] = {}
+    for number, step in enumerate(steps):
+        if not step.is_send:
+            changed |= dict.fromkeys((event.who for event in step.actions), number)
+        for name, arrivals in step.arrivals.items():
+            arrivals[:] = [one for one in arrivals if not _may_arrive(one, reached[name])]
+    for number, step in enumerate(steps):
+        if step.is_send and step.fate == "lost" and number > changed[step.actions[0].who]:
+            step.fate = "under way"
+
+
+def _may_arrive(arrival: Arrival, reached: int) -> bool:
+    """Return whether a message that is called lost is newer than what the tab has reached."""
+    return arrival.how == "lost" and arrival.offset is not None and arrival.offset > reached

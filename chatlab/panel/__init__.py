@@ -1,7 +1,7 @@
 """A web page that shows what goes on, and has buttons.
 
-The caller gives it what to show and what each button does. It knows aiohttp, and neither labs nor
-chats.
+The caller gives it what to show and what each button does. The panel promises that only browsers
+that know its address can use it. It knows aiohttp, and neither labs nor chats.
 """
 
 from chatlab.panel.panel import Panel

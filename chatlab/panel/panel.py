@@ -1,6 +1,8 @@
-"""A web page that shows a picture of what goes on, and has buttons.
+"""The server of a panel: it sends the picture to the browsers, and does what their buttons say.
 
-The picture and what the buttons do come from outside. It knows aiohttp, and neither labs nor chats.
+The caller gives it the picture and an action for each button. A browser gets the changes of the
+picture on a WebSocket, and sends the press of a button as a request. It knows aiohttp, and neither
+labs nor chats.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ FILES = {
 KEY_BYTES = 24
 """Random bytes in the address of a panel: without the address nobody can look or press."""
 VIEWERS = web.AppKey("viewers", set)
+"""Where the application keeps the open WebSockets."""
 LARGEST_PRESS = 4096
-"""The most bytes of a request."""
+"""The most bytes of a request, such as the press of a button."""
 LARGEST_REPORT = 150_000
 """The most bytes of a report from the page in the frame: a report can contain a message."""
 TICK = 0.1
@@ -54,9 +57,10 @@ class Panel:
 
     `picture` returns what the panel shows now. `buttons` has an action for each button: the panel
     calls it with the name of a client, or without arguments. Only buttons that the picture offers
-    can be pressed. The panel calls `on_report` with a viewer and a report from the page in the
-    viewer's frame, or with None when the viewer has left. Browsers may ask for the panel by the
-    names in `hosts`, as localhost, and by any IP address.
+    can be pressed. A viewer is a browser window that shows the panel. The panel calls `on_report`
+    with a viewer and a report from the page in the viewer's frame, or with None instead of a report
+    when the viewer has left. Browsers may ask for the panel under the host name localhost, the
+    names in `hosts`, and any IP address.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Panel:
         return response
 
     def _check(self, request: web.Request) -> None:
+        """Raise the answer to a request that may not use the panel."""
         key = request.match_info.get("key", "")
         if not secrets.compare_digest(key.encode(), self.key.encode()):
             raise web.HTTPNotFound(text="there is nothing here")
@@ -124,6 +129,7 @@ class Panel:
             return False
 
     async def _press(self, request: web.Request) -> web.Response:
+        """Do what a button does; answer what was done, or which error it was."""
         button, *client = await _read_press(request)
         words = " ".join([button, *client])
         try:
@@ -165,6 +171,7 @@ class Panel:
         return socket
 
     async def _send_changes(self, socket: web.WebSocketResponse) -> None:
+        """Send the parts of the picture that have changed, again and again."""
         sent: dict[str, Any] = {}
         while not socket.closed:
             now = self._parts()
@@ -177,6 +184,7 @@ class Panel:
             await asyncio.sleep(TICK)  # nothing announces a change in the picture
 
     def _parts(self) -> dict[str, Any]:
+        """Return the parts of the picture, or the error that prevents it."""
         try:
             return {**asdict(self.picture()), "error": ""}
         except Exception as error:  # shown on the page, whatever it is: the panel goes on
@@ -219,8 +227,10 @@ async def _close_streams(app: web.Application) -> None:
 
 
 def _sentence(error: Exception) -> str:
+    """Return the type of an error, and its text if it has one."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _refusal(status: int, sentence: str) -> web.Response:
+    """Make an answer that says what was wrong. The script of the panel shows the sentence."""
     return web.json_response({"error": sentence}, status=status)

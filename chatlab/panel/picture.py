@@ -1,4 +1,4 @@
-"""What a panel shows at a moment, as plain data. It must not know how this is served."""
+"""What a panel shows at a moment, as plain data. It must not know how this is sent to a browser."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class Picture:
 
     title: str
     facts: dict[str, str | int] = field(default_factory=dict)
+    """Names and values that concern no client, such as the state of the server."""
     columns: list[str] = field(default_factory=list)
+    """The headings of the table, after the column of the names."""
     clients: list[Client] = field(default_factory=list)
     buttons: list[str] = field(default_factory=list)
     """The buttons that concern no client and can be pressed now."""

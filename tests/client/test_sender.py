@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 from support import Forgetful, Hold, Keyless, serving, turns
+from transports import every_transport
 
 import chatlab.client.connection
 from chatlab.client.outbox import Outbox
@@ -18,9 +19,6 @@ from chatlab.lab.lab import Lab
 from chatlab.log.sqlite import MessageLog
 from chatlab.messages import NOT_STORED
 from chatlab.server.app import chat, create_app
-
-EVERY_TRANSPORT = [("websocket",), ("polling",), ("polling", "websocket")]
-every_transport = pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 
 
 @pytest.fixture

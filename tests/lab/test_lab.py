@@ -8,12 +8,10 @@ from functools import partial
 
 import cloudpickle
 import pytest
-from support import ordered, tutorial
+from labs import echo, kinds, until
+from support import tutorial
 
-import chatlab.client.tab
-import chatlab.lab.quiet
 from chatlab.client.tab import ChatClient
-from chatlab.harness import Mishap, bad_day
 from chatlab.lab.lab import Lab
 from chatlab.server.app import chat
 
@@ -22,67 +20,12 @@ pytestmark = pytest.mark.usefixtures("nothing_left")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import a test
 
 
-def echo(sio):
-    """The smallest server of the chapters: it needs no log."""
-
-    @sio.on("chat message")
-    async def chat_message(sid, text):
-        await sio.emit("chat message", text)
-
-
-def echo_from_the_log(sio, log):
-    """It shows a message when it is stored, and never reads."""
-
-    @sio.on("chat message")
-    async def chat_message(sid, text):
-        await sio.emit("chat message", (text, await log.append(text)))
-
-
-class Choosy(ChatClient):
-    """A tab that ignores what is not newer than its offset."""
-
-    def show(self, message):
-        if message.offset > self.offset:
-            super().show(message)
-
-
 def broken(sio):
     """A server with a bug in its handler."""
 
     @sio.on("chat message")
     async def chat_message(sid, text):
         raise KeyError(text)
-
-
-class Held:
-    """A server whose handler shows a message only when the test lets it."""
-
-    def __init__(self):
-        self.began, self.go_on = threading.Event(), asyncio.Event()
-
-    def __call__(self, sio):
-        @sio.on("ping")
-        async def ping(sid):
-            return "pong"
-
-        @sio.on("chat message")
-        async def chat_message(sid, text):
-            async def later():
-                self.began.set()
-                await self.go_on.wait()
-                if text == "fail":
-                    raise KeyError("in the background")
-                await sio.emit("chat message", text)
-
-            sio.start_background_task(later)
-
-    async def free(self):
-        """Be run on the server's loop."""
-        self.go_on.set()
-
-
-def kinds(lab, who):
-    return [event.kind for event in lab.history.of(who)]
 
 
 async def test_cells_of_a_chapter_do_what_they_say():
@@ -166,33 +109,6 @@ async def test_name_of_the_server_is_refused():
             await lab.join("server")
 
 
-async def test_quiet_waits_for_a_handler_that_takes_its_time():
-    """It returns when the handler's task has ended and its message is shown, and not before."""
-    held = Held()
-    async with Lab(held) as lab:
-        ann, bob = await lab.join("ann", "bob")
-        await ann.send("hello")
-        quiet = asyncio.create_task(lab.quiet())
-        await asyncio.to_thread(held.began.wait, chatlab.client.PATIENCE)
-        assert await ann.call("ping") == "pong"
-        assert not quiet.done()
-        assert bob.messages == []
-        lab.server.run(held.free())
-        await quiet
-        assert bob.messages == ["hello"]
-
-
-async def test_quiet_that_waits_in_vain_says_so(monkeypatch):
-    """A handler that never ends is a TimeoutError with a sentence."""
-    held = Held()
-    async with Lab(held) as lab:
-        ann = await lab.join("ann")
-        await ann.send("hello")
-        monkeypatch.setattr(chatlab.lab.quiet, "PATIENCE", 0.05)
-        with pytest.raises(TimeoutError, match="under way"):
-            await lab.quiet()
-
-
 async def test_error_in_a_handler_is_raised_where_its_answer_is_awaited():
     """In the very cell that sends; the lab goes on."""
     async with Lab(broken) as lab:
@@ -209,21 +125,6 @@ async def test_error_in_a_process_is_raised_in_the_cell_too():
         ann = await lab.join("ann")
         with pytest.raises(KeyError, match="hello"):
             await ann.send("hello")
-
-
-async def test_error_that_quiet_waits_for_is_raised_there():
-    """The handler has answered, and fails later, in a task of its own."""
-    held = Held()
-    async with Lab(held) as lab:
-        ann = await lab.join("ann")
-        await ann.send("fail")
-        quiet = asyncio.create_task(lab.quiet())
-        await asyncio.to_thread(held.began.wait, chatlab.client.PATIENCE)
-        lab.server.run(held.free())
-        with pytest.raises(
-            (KeyError, BaseExceptionGroup), match=r"background|errors in the server"
-        ):
-            await quiet
 
 
 @pytest.mark.parametrize("what", ["quiet", "join", "close"])
@@ -288,146 +189,6 @@ async def test_error_while_starting_is_raised_in_the_start_cell():
     with pytest.raises(KeyError, match="a typo"):
         await lab
     assert not lab.db.parent.exists()
-
-
-@pytest.mark.parametrize("process", [False, True], ids=["thread", "process"])
-async def test_restart_heals_the_tabs_that_were_there(process):
-    """The same port and database: connected tabs come back, dropped ones stay away."""
-    async with Lab(tutorial, process=process) as lab:
-        ann, bob = await lab.join("ann", "bob")
-        await ann.send("before")
-        await lab.quiet()
-        await bob.drop()
-        port = lab.server.port
-        await lab.restart()
-        assert lab.server.port == port
-        assert (ann.connected, bob.connected) == (True, False)
-        await ann.send("after")
-        await bob.reconnect()
-        await lab.quiet()
-        assert ann.messages == bob.messages == ["before", "after"]
-        assert kinds(lab, "server") == ["stop", "start"]
-
-
-async def test_stopped_lab_has_no_connections_and_can_be_started():
-    """stop and start do nothing the second time, and what is said in between is an error."""
-    async with Lab(tutorial) as lab:
-        ann = await lab.join("ann")
-        await lab.stop()
-        await lab.stop()
-        assert not ann.connected
-        with pytest.raises(ConnectionError):
-            await ann.send("hello")
-        await lab.quiet()  # nothing can be under way
-        await lab.start()
-        await lab.start()
-        assert ann.connected
-        assert kinds(lab, "server") == ["stop", "start"]
-
-
-async def held(lab, tab=ChatClient):
-    """Let bob come back to "two", hold the server when it has read it, and send "three"."""
-    ann, bob = await lab.join("ann"), await lab.join("bob", tab=tab)
-    await ann.send("one")
-    await lab.quiet()
-    await bob.drop()
-    await ann.send("two")
-    pause = await lab.pause(bob.reconnect())
-    await ann.send("three")
-    await lab.quiet()
-    return bob, pause
-
-
-@pytest.mark.parametrize(
-    ("server", "tab", "before", "after"),
-    [
-        (tutorial, ChatClient, ["one", "three"], ["one", "three", "two"]),
-        (tutorial, Choosy, ["one", "three"], ["one", "three"]),
-        (ordered, ChatClient, ["one"], ["one", "two", "three"]),
-    ],
-    ids=["tutorial", "choosy", "ordered"],
-)
-async def test_held_server_shows_what_overtakes(server, tab, before, after):
-    """Quiet waits for the messages that pass the one who is held, and only for those."""
-    async with Lab(server) as lab:
-        bob, pause = await held(lab, tab)
-        assert bob.messages == before
-        await pause.go_on()
-        verdict = await lab.verdict()
-        assert bob.messages == after
-        assert verdict.valid == (server is ordered)
-
-
-async def test_tab_that_drops_while_the_server_is_held_can_come_back():
-    """The action has failed, and go_on says nothing: the reader has done it."""
-    async with Lab(tutorial) as lab:
-        bob, pause = await held(lab)
-        await bob.drop()
-        assert await pause.go_on() is None
-        await bob.reconnect()
-        assert str(await lab.verdict()).splitlines() == [
-            "invalid: 1 lost", 'lost: bob never shows 2 "two"'
-        ]  # fmt: skip
-
-
-async def test_lab_can_be_closed_or_stopped_while_the_server_is_held():
-    """A pause that is forgotten holds up nobody."""
-    async with Lab(tutorial) as lab:
-        _, pause = await held(lab)
-        await lab.restart()
-        await pause.go_on()
-        await held(lab)
-    assert not lab.server.running
-
-
-async def test_second_pause_ends_the_first():
-    """The cell may be run again."""
-    async with Lab(tutorial) as lab:
-        _, first = await held(lab)
-        _, second = await held(lab)
-        await first.go_on()
-        await second.go_on()
-
-
-async def test_pause_that_is_never_reached_says_so():
-    """The server does not read its log, or the action does nothing: there is nothing to hold."""
-    async with Lab(echo_from_the_log) as lab:
-        ann = await lab.join("ann")
-        with pytest.raises(RuntimeError, match="not held"):
-            await lab.pause(ann.reload())
-        assert ann.connected
-    async with Lab(ordered) as lab:
-        ann = await lab.join("ann")
-        with pytest.raises(RuntimeError, match="not held"):
-            await lab.pause(ann.reconnect())
-        await ann.send("nothing is held afterwards")
-        assert (await lab.verdict()).valid
-
-
-async def test_server_in_a_process_cannot_be_held_and_one_in_a_thread_cannot_be_killed():
-    """Each says why, and goes on."""
-    async with Lab(echo, process=True) as lab:
-        ann = await lab.join("ann")
-        with pytest.raises(RuntimeError, match="held"):
-            await lab.pause(ann.reload())
-    async with Lab(echo) as lab:
-        with pytest.raises(RuntimeError, match="killed"):
-            await lab.kill()
-        assert lab.server.running
-
-
-async def test_killed_server_keeps_what_it_has_acknowledged():
-    """The tabs notice, come back when it is started again, and the verdict is valid."""
-    async with Lab(chat, process=True) as lab:
-        ann, bob = await lab.join("ann", "bob")
-        await ann.send("before")
-        await lab.kill()
-        assert not (ann.connected or bob.connected)
-        await lab.start()
-        await bob.send("after")
-        assert (await lab.verdict()).valid
-        assert ann.messages == bob.messages == ["before", "after"]
-        assert kinds(lab, "server") == ["kill", "start"]
 
 
 def telling(sio, log):
@@ -496,43 +257,6 @@ async def test_link_of_a_tab_can_be_broken():
         assert "drop" not in kinds(lab, "bob")
 
 
-async def test_heartbeat_notices_a_frozen_link():
-    """Nobody closes anything: only the missing ping tells the tab."""
-    async with Lab(chat, heartbeat=0.1) as lab:
-        ann = await lab.join("ann")
-        lab.links["ann"].freeze()
-        await ann.until(lambda: not ann.connected)
-        lab.links["ann"].thaw()
-        await lab.quiet()
-        assert ann.connected
-
-
-async def test_bad_day_is_lived_through():
-    """Whatever happens, at its end every tab is back, and the finished server has lost nothing."""
-    async with Lab(chat, process=True, heartbeat=1) as lab:
-        await lab.join("ann", "bob")
-        day = bad_day(1, ["ann", "bob"], 60, kills=1)
-        await lab.live_through([*day, Mishap("freeze", "ann"), Mishap("drop", "bob")])
-        assert (await lab.verdict()).valid
-        assert all(tab.connected for tab in lab.clients.values())
-        assert kinds(lab, "server") == ["kill", "start"]
-        assert len(kinds(lab, "ann")) > 30
-
-
-async def test_bad_day_with_outboxes_loses_nothing():
-    """Nobody waits for a connection, and every message is there in the end, also one that the last
-    mishap has left in a frozen line."""
-    async with Lab(chat, process=True, heartbeat=1) as lab:
-        await lab.join("ann", "bob")
-        day = bad_day(2, ["ann", "bob"], 60, kills=1)
-        end = [Mishap("freeze", "ann"), Mishap("send", "ann"), Mishap("drop", "bob")]
-        await lab.live_through([*day, *end, Mishap("send", "bob")], post=True)
-        verdict = await lab.verdict(promised=True)
-        assert (verdict.valid, verdict.unacknowledged) == (True, ())
-        sent = sum(mishap.kind == "send" for mishap in day) + 2
-        assert len(lab.clients["ann"].shown) == sent
-
-
 async def test_verdict_of_a_message_that_is_not_stored_is_invalid():
     """The log is looked at too, and not the pages alone."""
 
@@ -576,32 +300,10 @@ async def test_lab_that_is_left_by_an_error_is_closed():
     assert not lab.server.running
 
 
-async def test_process_runs_a_server_that_was_written_in_a_cell():
-    """What the cell's function uses travels along, and the process is another one."""
-    word = "hello from "
-
-    def server(sio):
-        @sio.on("who")
-        async def who(sid):
-            return word + str(os.getpid())
-
-    async with Lab(server, process=True) as lab:
-        answer = await (await lab.join("ann")).call("who")
-    assert answer.startswith(word)
-    assert answer != word + str(os.getpid())
-
-
 async def test_page_of_a_lab_shows_its_server():
     """The port is the one that the lab's server has."""
     async with Lab(echo) as lab:
         assert f":{lab.server.port}/" in lab.page()._repr_html_()
-
-
-async def until(condition):
-    """Wait until a condition holds that nothing announces."""
-    async with asyncio.timeout(chatlab.client.PATIENCE):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def test_verdict_on_a_log_that_keeps_few_messages_is_valid():
@@ -635,17 +337,3 @@ async def test_lab_that_fails_to_close_a_tab_ends_the_rest(monkeypatch):
     assert not lab.server.running and not bob.connected
     await close()
     await lab.links["ann"].close()
-
-
-async def test_server_that_has_just_died_is_started_again(monkeypatch):
-    """Its tabs hear of its death a moment before the system does: then it still looks alive."""
-    async with Lab(echo, process=True) as lab:
-        ann = await lab.join("ann")
-        worker = lab.server._worker
-        worker.process.kill()
-        await ann.until(lambda: not ann.connected)
-        lies = iter([True] * 3)
-        alive = property(lambda worker: next(lies, worker.process.poll() is None))
-        monkeypatch.setattr(type(worker), "alive", alive)
-        await lab.start()
-        assert ann.connected

@@ -16,12 +16,16 @@ from chatlab.history import SERVER, History
 from chatlab.server import create_app
 
 
-class Switch:
-    """Builds, starts, ends and holds a server. One in another process cannot be held.
+class StudiedServer:
+    """Builds, starts, ends and holds a server, in a thread or in a process of its own.
 
-    `app` is what `create_app` takes besides the handlers and their Socket.IO server. The other
-    arguments are those of a Lab and of a BackgroundServer.
+    A server in a process can be killed, and one in a thread can be held. `app` is what `create_app`
+    takes besides the handlers and their Socket.IO server. The other arguments are those of a Lab
+    and of a BackgroundServer.
     """
+
+    gate: Gate | None
+    """The point at which the server can be held: after it has read rows from the log."""
 
     def __init__(
         self,
@@ -43,7 +47,12 @@ class Switch:
         self.server = BackgroundServer(build, name=name, process=process, report=report)
 
     def end(self, kind: Literal["stop", "kill"]) -> None:
-        """Stop or kill the server, if it runs. Do not wait for the tabs."""
+        """Stop or kill the server, if it runs. Do not wait for the tabs.
+
+        Raises RuntimeError if a server in a thread is to be killed.
+        """
+        if kind == "kill" and self.gate is not None:
+            raise RuntimeError("only a server in a process of its own can be killed")
         if self.server.running:
             self.go_on()
             self._history.record(kind, SERVER)
@@ -56,25 +65,27 @@ class Switch:
             self.server.start()
 
     def kill_and_start(self) -> None:
+        """Kill the server and start it again at once. Do not wait for the tabs."""
         self.end("kill")
         self.start()
 
     @property
     def actions(self) -> dict[str, Callable[[], None]]:
-        """What a person can do to the server at any time."""
+        """What a person can do to the server at any time: kill it or stop it, and start it."""
         return {self._kind: partial(self.end, self._kind), "start": self.start}
 
     def go_on(self) -> None:
-        """End a pause that was forgotten."""
+        """Let the server go on, if a pause still holds it. Do nothing otherwise."""
         if self._hold is not None:
             self._hold.release()
 
     async def pause(
         self, action: Coroutine[Any, Any, Any], quiet: Callable[[], Awaitable[None]]
     ) -> Pause:
-        """Begin an action, and hold the server in the middle of it. `quiet` waits for the rest.
+        """Begin an action, and hold the server when it has read rows from the log.
 
-        Raises RuntimeError if the server does not read its log, or is in another process.
+        `quiet` waits until all the rest is done. Raises RuntimeError if the server does not read
+        its log meanwhile, or is in another process.
         """
         if self.gate is None:
             action.close()
@@ -85,7 +96,7 @@ class Switch:
         pause = Pause(hold, asyncio.create_task(action))
         reached = asyncio.create_task(hold.reached())
         await asyncio.wait({pause.action, reached}, return_when=asyncio.FIRST_COMPLETED)
-        if not hold.was_reached:  # a handler may read the log in the background
+        if not hold.was_reached:  # the action has ended; a background task may still read the log
             await quiet()
         if not hold.was_reached:
             reached.cancel()
