@@ -152,6 +152,11 @@ def test_every_folder_says_what_it_is_for():
         }
 
 
+def test_no_piece_is_too_large():
+    """No module, no class and no nesting is beyond the measure."""
+    assert too_large(MODULES) == []
+
+
 def test_planted_faults_are_found():
     """The control: wrong imports, a circle, and pieces that are too large are all seen."""
     planted = {
