@@ -10,7 +10,7 @@ from support import turns
 from chatlab.messages import Message, Refused
 
 KINDS = [SqliteKind]
-"""The kinds of log that keep the contract. Each log is made with (path, keep=..., on_commit=...)."""
+"""The kinds of log that keep the contract. Their `make` takes (path, keep=..., on_commit=...)."""
 
 
 @pytest.fixture(params=KINDS)
@@ -349,7 +349,7 @@ async def test_log_keeps_the_newest_messages(make, path):
 
 
 async def test_offset_of_an_earlier_epoch_is_valid_up_to_where_that_epoch_came(make, path):
-    """A smaller or equal offset goes on; a greater one never existed, so the client starts again."""
+    """A greater offset never existed, so the client starts again."""
     first = await life(make, path, "1", "2")
     second = await life(make, path, "3")
     assert first != second

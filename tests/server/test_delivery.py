@@ -17,7 +17,7 @@ from chatlab.recovery.recovery import Recovery
 from chatlab.server.app import chat
 from chatlab.server.delivery import HIGH_SIZE, HIGH_WATER, NEWEST, PAGE, PAGE_SIZE, Delivery
 from chatlab.server.frames import JoinedWrites
-from chatlab.server.queue import MOST_OUT, PollQueue
+from chatlab.server.queue import MAX_PACKETS_OUT, PollQueue
 
 
 def delivery_of(server):
@@ -176,7 +176,7 @@ async def test_short_absence_reads_no_database(served):
 async def test_memory_holds_the_newest_messages_only(served):
     """Those before them are read from the table."""
     await asyncio.gather(*(served.log.append(str(n)) for n in range(1, NEWEST + 51)))
-    kept = [offset for offset, _ in delivery_of(served)._newest._kept]
+    kept = [offset for offset, _ in delivery_of(served)._newest._encoded]
     assert kept == list(range(51, NEWEST + 51))
     async with wired(served.url) as bob:
         await bob.connect({"serverOffset": 49})
@@ -210,7 +210,7 @@ async def test_offset_ahead_of_the_log_starts_again(served):
 
 
 @pytest.mark.parametrize(
-    ("high_water", "bound"), [(10, 10 + PAGE + MOST_OUT), (10_000, 2000 + MOST_OUT)]
+    ("high_water", "bound"), [(10, 10 + PAGE + MAX_PACKETS_OUT), (10_000, 2000 + MAX_PACKETS_OUT)]
 )
 async def test_slow_reader_is_waited_for(served, monkeypatch, high_water, bound):
     """A connection's queue holds a page more than the high-water mark; without one, everything."""
@@ -253,7 +253,7 @@ async def test_reader_that_stands_still_holds_up_nobody(tmp_path):
                 await asyncio.gather(*(server.log.append(text) for _ in range(100)))
             assert [offset for offset, _ in await carol.messages(3000)] == list(range(1, 3001))
         socket = max(server.sio.eio.sockets.values(), key=held)
-        assert socket.queue.qsize() <= HIGH_WATER + PAGE + MOST_OUT
+        assert socket.queue.qsize() <= HIGH_WATER + PAGE + MAX_PACKETS_OUT
         assert held(socket) <= MOST_HELD
         assert [offset for offset, _ in await bob.messages(3000)] == list(range(1, 3001))
 
@@ -566,7 +566,7 @@ async def test_newest_in_memory_are_bounded_in_characters(served, monkeypatch):
     """Fewer are kept when they are long, and nobody misses any."""
     monkeypatch.setattr(chatlab.server.delivery, "NEWEST_SIZE", 100_000)
     await asyncio.gather(*(served.log.append("x" * 10_000) for _ in range(30)))
-    kept = [offset for offset, _ in delivery_of(served)._newest._kept]
+    kept = [offset for offset, _ in delivery_of(served)._newest._encoded]
     assert kept == list(range(22, 31))
     async with wired(served.url) as bob:
         await bob.connect()
