@@ -50,7 +50,7 @@ def chat(sio: socketio.AsyncServer, log: Log) -> None:
     async def chat_message(sid: str, *arguments: Any) -> int | dict[str, str]:
         # No `await` before `append`, so that the messages of one sender stay in order.
         try:
-            return await log.append(*_two(arguments))
+            return await log.append(*_text_and_key(arguments))
         except Refused as refusal:
             return refusal.as_dict()
         except sqlite3.Error as error:
@@ -112,7 +112,7 @@ def _takes_key(handler: Callable[..., Any]) -> bool:
     return True
 
 
-def _two(arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+def _text_and_key(arguments: tuple[Any, ...]) -> tuple[Any, Any]:
     """Return the text and the client_offset of a `chat message`."""
     if not 1 <= len(arguments) <= 2:
         raise Refused("bad arguments", f"{CHAT_MESSAGE} takes (text) or (text, client_offset)")

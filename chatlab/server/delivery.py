@@ -139,7 +139,7 @@ class Delivery:
             queued += self._hand_over(socket, session, page)
             cursor, sent = page[-1][0], sent + len(page)
             if queue.qsize() > HIGH_WATER or queued + queue.unsent > HIGH_SIZE:
-                await queue.rest()
+                await queue.drain()
                 queued = 0
 
     def _hand_over(self, socket: AsyncSocket, session: Session | None, page: Page) -> int:

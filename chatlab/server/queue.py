@@ -53,7 +53,7 @@ class PollQueue(asyncio.Queue):
         """How many bytes the connection's WebSocket has not sent yet, if it has one."""
         return self.writes.waiting if self.writes else 0
 
-    async def rest(self) -> None:
+    async def drain(self) -> None:
         """Wait until all packets are taken; with a WebSocket, until aiohttp has accepted them.
 
         aiohttp accepts no more than some 64 KiB while the reader takes nothing.

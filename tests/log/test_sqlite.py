@@ -67,7 +67,7 @@ async def test_locked_database_is_an_error_and_the_log_goes_on(path, monkeypatch
 
 
 async def test_full_disk_is_an_error_and_the_log_goes_on(path):
-    """Nobody hears of what was not stored; when there is room again, no offset is missing."""
+    """A message that was not stored is not announced. Later, no offset is missing."""
     announced = []
     async with MessageLog(path, on_commit=announced.extend) as log:
         await log.append("before")
@@ -246,8 +246,8 @@ def test_log_that_keeps_nothing_is_none(path, keep):
         MessageLog(path, keep=keep)
 
 
-async def test_hole_is_never_seen_before_it_is_told(path, monkeypatch):
-    """Whoever reads right after the commit, on another thread, finds `trimmed` raised already."""
+async def test_trimmed_is_raised_before_a_reader_can_miss_a_message(path, monkeypatch):
+    """A reader right after the commit, on another thread, finds `trimmed` already raised."""
     seen = []
     async with MessageLog(path, keep=1) as log:
         await log.append("1")
@@ -267,7 +267,7 @@ async def test_hole_is_never_seen_before_it_is_told(path, monkeypatch):
     assert seen[:3] == [(1, 1), (2, 2), (3, 3)]  # the last look is at the end
 
 
-async def test_head_of_a_file_is_read_beside_whoever_serves_it(path):
+async def test_head_of_a_file_is_read_beside_its_server(path):
     """While the log is open, when it is closed, and when its messages are deleted."""
     async with MessageLog(path) as log:
         assert head_of(path) == 0
@@ -281,7 +281,7 @@ async def test_head_of_a_file_is_read_beside_whoever_serves_it(path):
 
 
 async def test_head_of_a_file_is_read_while_another_writes(path):
-    """Nobody waits: neither the one who looks, nor the one who writes."""
+    """Neither the reader waits, nor the writer."""
     async with MessageLog(path) as log:
         await log.append("a")
         with beside(path) as database:

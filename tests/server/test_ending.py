@@ -10,7 +10,7 @@ from chatlab.server.ending import TRANSPORTS
 
 @pytest.mark.parametrize("transports", [("websocket",), ("polling",)])
 async def test_stopping_server_hangs_up(served, transports):
-    """The clients lose their connection at once, and are not told to stay away."""
+    """The clients lose their connection at once, without a DISCONNECT, so they reconnect."""
     bob = await ChatClient(served.url, "bob", transports=transports).open()
     async with wired(served.url) as ann:
         await ann.connect()

@@ -83,7 +83,7 @@ async def test_frame_is_read_by_a_websocket_client(served, size):
 async def settled(socket):
     """Wait until a WebSocket's writer has sent everything, and asks for more."""
     async with asyncio.timeout(5):
-        await socket.queue.rest()
+        await socket.queue.drain()
         while not socket.queue.idle:
             await turns()
 

@@ -54,7 +54,7 @@ async def test_python_client_on_polling_gets_a_long_catch_up(served):
 
 
 async def test_end_of_a_connection_is_not_in_the_answer_with_its_messages(served):
-    """The official client would show them twice; that its connection is closed it hears next."""
+    """The official client would show them twice. Its next poll is refused instead."""
     async with aiohttp.ClientSession() as session:
         address = await opened(session, served.url)
         [socket] = served.sio.eio.sockets.values()

@@ -29,23 +29,23 @@ async def in_pieces(port, path, body, size):
     return status.split()[1]
 
 
-def plain(events):
-    """Socket.IO as it comes, attached without our care."""
+def uncorrected(events):
+    """python-socketio alone, without the corrections."""
     sio, app = socketio.AsyncServer(async_mode="aiohttp"), web.Application()
     sio.attach(app)
     sio.on("chat message", lambda sid, text: events.append(text))
     return app
 
 
-def mended(events):
-    """The same server, attached with our care."""
+def corrected(events):
+    """The same server, with the corrections."""
     sio, app = socketio.AsyncServer(async_mode="aiohttp"), web.Application()
     attach(sio, app)
     sio.on("chat message", lambda sid, text: events.append(text))
     return app
 
 
-@pytest.mark.parametrize(("build", "arrives"), [(mended, True), (plain, False)])
+@pytest.mark.parametrize(("build", "arrives"), [(corrected, True), (uncorrected, False)])
 @pytest.mark.parametrize("length", [100, 900_000])
 async def test_request_in_many_segments_arrives_whole(build, arrives, length):
     """A long text in a slow POST is handled; as python-engineio comes, it is lost."""
@@ -66,7 +66,7 @@ async def test_request_in_many_segments_arrives_whole(build, arrives, length):
 
 @pytest.mark.parametrize("body", ["0", "2", "6", "42" + "x" * 1_000_000])
 async def test_request_that_nothing_can_be_done_with_is_answered(served, body):
-    """At once, and not when the client has polled what waits for it, for it polls in vain."""
+    """At once, and not only after the client has polled: its polls are refused."""
     async with aiohttp.ClientSession() as session, asyncio.timeout(5):
         address = await opened(session, served.url)
         await served.log.append("waits")
@@ -100,7 +100,7 @@ async def test_repeated_poll_ends_the_connection(served):
 
 
 async def test_poll_beside_a_waiting_one_ends_the_connection(served, monkeypatch):
-    """Two polls would share the messages: the line of the first is dead, and nobody was told."""
+    """Two polls would share the messages, and the connection of the first one may be dead."""
     waits, get = asyncio.Event(), PollQueue.get
 
     async def seen_get(queue):
