@@ -1,7 +1,7 @@
-"""The message log: where messages live, and in which order.
+"""The message log: it stores the messages and gives them their order.
 
 It promises that a message is on the disk when `append` returns, and that offsets are dense (1, 2,
-3, ...) and become visible in their order. It knows nothing of Socket.IO, of clients or of servers.
+3, ...) and become visible in their order. It must not know Socket.IO, clients or servers.
 """
 
 from chatlab.log.contract import Log

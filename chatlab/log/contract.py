@@ -1,6 +1,6 @@
-"""The contract that every log keeps, wherever it stores its messages.
+"""The contract that every log keeps, whatever database it stores its messages in.
 
-It knows no database. An implementation's docstrings say only what is its own.
+It must not know a database. The docstrings of an implementation say only what is special there.
 """
 
 from __future__ import annotations
@@ -15,30 +15,31 @@ class Log(Protocol):
     """An append-only log of messages.
 
     Offsets are dense (1, 2, 3, ...) and become visible in their order: a reader that sees an offset
-    sees all the smaller ones that are kept. A number is never given twice.
+    sees all smaller ones too, except those that are deleted. No offset is given twice.
     """
 
     head: int
     """The offset of the newest committed message; 0 while there is none."""
     trimmed: int
-    """The offset up to which messages are deleted; 0 while all are there. It is raised before a
-    reader can miss a message."""
+    """The offset up to which messages are deleted; 0 while none is. The log raises it before a
+    reader can find that a message is missing."""
     epoch: str | None
-    """The name of the epoch in which messages are stored now, if one has begun."""
+    """The name of the epoch in which messages are stored now; None before the first one."""
     keep: int | None
-    """How many of the newest messages are kept; None keeps all. A deleted message's key is free."""
+    """How many of the newest messages the log keeps; None keeps all. The key of a deleted message
+    can be used again."""
     on_commit: Callable[[list[Message]], None]
-    """Called with each committed batch, in order, before the senders get their offsets."""
+    """Called with each committed batch, in order, before its senders get their offsets."""
 
     async def append(self, text: str, client_offset: str | None = None) -> int:
-        """Store a message and return its offset, once it is durable.
+        """Store a message, and return its offset when the message is durable.
 
         `client_offset` is the sender's own key: appending the same key and text again stores
         nothing and returns the first offset.
 
         Raises Refused for a text or key that is not valid, or ("client_offset used") for a key that
         was used with another text, and the database's error if it cannot store the message. A
-        message that fails takes no offset, and the messages beside it are stored.
+        message that fails takes no offset; other messages in the same transaction are stored.
         """
 
     async def after(self, offset: int, limit: int = -1) -> list[Message]:
@@ -51,15 +52,15 @@ class Log(Protocol):
         """Wait until the log has a message with a greater offset; return at once if it has."""
 
     async def begin_epoch(self) -> None:
-        """Begin an epoch: one life of a server. A server does so before it takes messages.
+        """Begin an epoch: the time from one start of a server to the next.
 
-        Offsets of an epoch are valid up to the offset at which the next one began. So a log that
-        was replaced, or restored from a copy, recognizes offsets that it does not have. Kafka tells
-        logs apart in this way (its leader epochs).
+        A server calls this before it takes messages. Offsets of an epoch are valid up to the offset
+        at which the next epoch began. So a log that was replaced, or restored from a copy,
+        recognizes offsets that it does not have. The leader epochs of Kafka have the same purpose.
         """
 
     def place(self, offset: int, epoch: str | None = None) -> Place:
-        """Return where to go on for a client that has come to `offset` in an epoch.
+        """Return the place from which a client that got `offset` in an epoch goes on.
 
-        A client that knows no epoch is believed, unless it is ahead of the log.
+        Without an epoch, every offset up to the head is valid.
         """

@@ -1,6 +1,6 @@
 """SQLite as a server needs it: durable, and many writes in one transaction.
 
-It knows no table. What is written here is on the disk before anybody is told of it.
+It promises that a transaction is on the disk when it returns. It must not know any table.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from os import PathLike
 from typing import Generic, Self, TypeVar
 
 PRAGMAS = {"busy_timeout": 5000, "journal_mode": "wal", "synchronous": 2}
-"""What durability rests on. synchronous 2 is FULL: a commit returns when the disk has it.
+"""What makes a commit durable. synchronous 2 is FULL: a commit returns when the disk has it.
 busy_timeout is in milliseconds."""
 MAX_BATCH = 1000
-"""Writes in one transaction; SQLite allows 32,766 placeholders in the look-up of their keys."""
+"""The most writes in one transaction. The query for their keys has a placeholder for each of them,
+and SQLite allows 32,766 in a query."""
 
 T = TypeVar("T")
 
 
 class Writer:
-    """The connection that writes, on a thread of its own. `open` it, and `run` functions there.
+    """The connection that writes, on a thread of its own. Call `open`, then `run` functions there.
 
-    A transaction is one function, and so one step of that thread: to go there and back for every
-    statement takes longer than the statements.
+    Put a whole transaction into one function: changing threads for every statement takes longer
+    than the statements.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -35,7 +36,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
 
     async def open(self, prepare: Callable[[sqlite3.Connection], None]) -> Self:
-        """Open the database, and prepare it. If that fails, `close` it all the same.
+        """Open the database, and prepare it. Call `close` also if this fails.
 
         Raises sqlite3.Error, with a sentence, if the file cannot be opened, and what `prepare`
         raises.
@@ -45,7 +46,7 @@ class Writer:
         return self
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Let the thread do something with the connection, and return what it returns."""
+        """Call a function with the connection on the thread, and return its result."""
         return await self._on_thread(lambda: work(self._db))
 
     async def close(self) -> None:
@@ -66,7 +67,7 @@ class Writer:
 
 
 def make_durable(db: sqlite3.Connection) -> None:
-    """Set the pragmas, and see that they are set. Raises sqlite3.NotSupportedError if not."""
+    """Set the pragmas, and check each of them. Raises sqlite3.NotSupportedError if one stays."""
     for pragma, wanted in PRAGMAS.items():
         db.execute(f"PRAGMA {pragma} = {wanted}")
         [(value,)] = db.execute(f"PRAGMA {pragma}")
@@ -76,7 +77,7 @@ def make_durable(db: sqlite3.Connection) -> None:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit what is written inside, or nothing of it if that fails."""
+    """Commit everything that is written inside, or nothing if there is an error."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -88,9 +89,10 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 class Batches(Generic[T]):
-    """One task that writes batch after batch: each is whatever came while the last was written.
+    """One task that writes in batches (group commit).
 
-    So a hundred who write share the price of one `fsync`, and nobody waits for company.
+    A batch is everything that was put while the batch before was written. So a hundred senders
+    share the cost of one `fsync`, and no sender waits for a batch to become full.
     """
 
     def __init__(self, write: Callable[[list[T]], Awaitable[None]]) -> None:
@@ -98,12 +100,12 @@ class Batches(Generic[T]):
         self._waiting: asyncio.Queue[T] = asyncio.Queue()
         self._writing = asyncio.create_task(self._write_forever())
 
-    def put(self, one: T) -> None:
-        """Let something be written."""
-        self._waiting.put_nowait(one)
+    def put(self, item: T) -> None:
+        """Add an item to the next batch."""
+        self._waiting.put_nowait(item)
 
     async def close(self) -> None:
-        """Write what still waits, and end the task."""
+        """Write all items that were put, and end the task."""
         await self._waiting.join()
         self._writing.cancel()
 

@@ -1,7 +1,6 @@
-"""The message log: the tutorial's table in SQLite, and everything that is said in SQL.
+"""The message log in SQLite, with the tutorial's table. All SQL on messages is here.
 
-It knows nothing of Socket.IO. Its promise: when `append` returns, the message is on the disk, and
-its offset is the number after the one before it.
+It promises the contract of a log (see `contract.Log`). It must not know Socket.IO.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ CREATE TABLE IF NOT EXISTS messages (
 COLUMNS = ["id", "client_offset", "content"]
 EPOCHS = "CREATE TABLE IF NOT EXISTS epochs (epoch TEXT, after INTEGER)"
 EPOCH_BYTES = 9
-"""Random bytes in the name of an epoch: two logs never share one."""
+"""Random bytes in the name of an epoch, so that two logs never have the same one."""
 KEY_USED = ("client_offset used", "this client_offset belongs to another text")
 
 
 class _Append(NamedTuple):
-    """A message on its way into the log, and the future that will give its sender the offset."""
+    """A message that is not stored yet, and the future that gives its sender the offset."""
 
     text: str
     client_offset: str | None
@@ -48,9 +47,8 @@ class _Append(NamedTuple):
 class MessageLog(Openable, Log):
     """The log (see `contract.Log`) in a file of SQLite. Await it or enter it to open it.
 
-    One task writes: it commits everything that waits in one transaction (group commit), so that a
-    hundred senders share the price of one `fsync`. A second connection reads, so that reading
-    never sees what is not committed and never waits for a commit.
+    One connection writes, in batches (see `database.Batches`). A second one reads: a reader never
+    sees a message that is not committed, and never waits for a commit.
     """
 
     def __init__(
@@ -68,7 +66,7 @@ class MessageLog(Openable, Log):
         self.trimmed = 0
         self.epoch: str | None = None
         self._ends: dict[str, int] = {}
-        """How far each epoch before this one has come."""
+        """For each earlier epoch, the offset of its last message."""
         self._grown = asyncio.Event()
 
     async def open(self) -> Self:
@@ -90,7 +88,7 @@ class MessageLog(Openable, Log):
         return self
 
     async def close(self) -> None:
-        """Commit what still waits, then close the database."""
+        """Commit the messages that were appended, then close the database."""
         await self._batches.close()
         await self._reader.close()
         await self._writer.close()
@@ -137,21 +135,21 @@ class MessageLog(Openable, Log):
             if len(batch) == 1:
                 _settle(batch[0], error)
                 return
-            for one in batch:  # so that one bad message fails alone
-                await self._write([one])
+            for item in batch:  # so that one bad message fails alone
+                await self._write([item])
             return
         if new:
             self.head = new[-1].offset
             self.on_commit(new)
             self._grown.set()
             self._grown = asyncio.Event()
-        for one, outcome in zip(batch, outcomes, strict=True):
-            _settle(one, outcome)
+        for item, outcome in zip(batch, outcomes, strict=True):
+            _settle(item, outcome)
 
     def _store(
         self, batch: list[_Append], db: sqlite3.Connection
     ) -> tuple[list[int | Refused], list[Message]]:
-        """Insert a batch; return what each sender is told, and the messages that are new."""
+        """Insert a batch; return an offset or a refusal for each sender, and the new messages."""
         trimmed = self.trimmed
         try:
             with transaction(db):
@@ -160,7 +158,8 @@ class MessageLog(Openable, Log):
                 db.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
                 if self._due(new) > trimmed:
                     db.execute("DELETE FROM messages WHERE id <= ?", (self._due(new),))
-                    # Said before the commit: a reader may see the hole before the loop hears of it.
+                    # Before the commit: another connection may read right after it, before
+                    # this function returns to the event loop.
                     self.trimmed = self._due(new)
         except BaseException:
             self.trimmed = trimmed
@@ -168,14 +167,14 @@ class MessageLog(Openable, Log):
         return outcomes, new
 
     def _due(self, new: list[Message]) -> int:
-        """Return up to where messages are not kept any more, when there are these new ones."""
+        """Return the offset up to which messages are deleted when these new ones are stored."""
         return new[-1].offset - self.keep if new and self.keep else 0
 
 
 def head_of(path: str | PathLike[str]) -> int:
-    """Return the offset of the newest message in the file of a log, whoever serves it.
+    """Return the offset of the newest message in the file of a log, which a server may have open.
 
-    Nothing is written, and nobody waits. Raises sqlite3.Error if the file cannot be read now.
+    Writes nothing and waits for nothing. Raises sqlite3.Error if the file cannot be read now.
     """
     address = f"{Path(path).absolute().as_uri()}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, timeout=0)) as db:
@@ -194,17 +193,17 @@ def _first_offset(db: sqlite3.Connection) -> int:
 
 
 def _begin_epoch(epoch: str, head: int, db: sqlite3.Connection) -> list[tuple[str, int]]:
-    """Store that an epoch begins; return all of them, each with the offset after which it began."""
+    """Store a new epoch; return all epochs, each with the offset after which it began."""
     db.execute("INSERT INTO epochs VALUES (?, ?)", (epoch, head))
     return db.execute("SELECT epoch, after FROM epochs ORDER BY rowid").fetchall()
 
 
 def _known(db: sqlite3.Connection, batch: list[_Append]) -> dict[str, Message]:
-    """Return the messages that are stored already under a key of this batch.
+    """Return the messages that are already stored under a key of this batch.
 
-    The keys are looked up first because an insert that meets a conflict burns an id.
+    The keys are looked up before the insert, because an insert that fails on a key uses up an id.
     """
-    keys = [one.client_offset for one in batch if one.client_offset is not None]
+    keys = [item.client_offset for item in batch if item.client_offset is not None]
     if not keys:
         return {}
     places = ", ".join("?" * len(keys))
@@ -217,10 +216,10 @@ def _known(db: sqlite3.Connection, batch: list[_Append]) -> dict[str, Message]:
 def _number(
     batch: list[_Append], last: int, known: dict[str, Message]
 ) -> tuple[list[int | Refused], list[tuple[int, str | None, str]]]:
-    """Give each message its offset; return the offsets, and the rows of the messages that are new.
+    """Give each message its offset; return the offsets, and the rows of the new messages.
 
-    `last` is the newest offset given so far; `known` has the messages stored under a key of this
-    batch. A message whose key comes with another text gets a refusal in the place of an offset.
+    `last` is the newest offset so far; `known` has the messages stored under a key of this batch.
+    A message with a key that belongs to another text gets a refusal in place of an offset.
     """
     outcomes, rows = [], []
     for text, key, _ in batch:
@@ -236,18 +235,18 @@ def _number(
     return outcomes, rows
 
 
-def _settle(one: _Append, outcome: int | Exception) -> None:
-    """Tell a sender its offset or its error, unless it has stopped waiting."""
-    if one.done.done():
+def _settle(item: _Append, outcome: int | Exception) -> None:
+    """Give a sender its offset or its error, unless the sender has stopped waiting."""
+    if item.done.done():
         return
     if isinstance(outcome, Exception):
-        one.done.set_exception(outcome)
+        item.done.set_exception(outcome)
     else:
-        one.done.set_result(outcome)
+        item.done.set_result(outcome)
 
 
 def _prepare(db: sqlite3.Connection) -> None:
-    """Make a file ready, once it is clear that it is ours or empty."""
+    """Make the tables, after a check that the file is empty or a message log."""
     tables = db.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     ).fetchall()

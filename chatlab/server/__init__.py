@@ -1,7 +1,8 @@
 """The finished chat server.
 
-It promises each client every message once and in order, and to acknowledge only what is stored. It
-knows the log and recovery, and nothing of clients beyond what they send.
+It promises that each client gets every message once and in order, and that it acknowledges a
+message only when the message is stored. It knows the log and recovery. Of a client it must know
+only what the client sends.
 """
 
 from chatlab.server.app import Handlers, chat, create_app, drop_key

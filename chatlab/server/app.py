@@ -1,7 +1,7 @@
-"""The finished server, and the frame into which every server of the notebooks is put.
+"""The finished server, and the web application around it and around every server of the notebooks.
 
-A server is a function that registers its handlers: `handlers(sio, log)`. The frame around it is
-always the same: Socket.IO on aiohttp, the message log, the page.
+A server is a function that registers its handlers: `handlers(sio, log)`. The application is always
+the same: Socket.IO on aiohttp, the message log, the page.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def chat(sio: socketio.AsyncServer, log: Log) -> None:
 
     @sio.on(CHAT_MESSAGE)
     async def chat_message(sid: str, *arguments: Any) -> int | dict[str, str]:
-        # Nothing is awaited before `append`: so the messages of one sender keep their order.
+        # No `await` before `append`, so that the messages of one sender stay in order.
         try:
-            return await log.append(*_two(arguments))
+            return await log.append(*_text_and_key(arguments))
         except Refused as refusal:
             return refusal.as_dict()
         except sqlite3.Error as error:
@@ -67,10 +67,10 @@ def create_app(
 ) -> web.Application:
     """Make the web application of a chat server: its handlers, its log in the file `db`, the page.
 
-    `server` makes the Socket.IO server, for a caller that wants one with options of its own, and
-    `recovery` its sessions, if clients are to recover their connection's state. `keep` is how many
-    of the newest messages the log keeps: all, if it is None.
-    The page sends a key with each text; a handler that cannot take it is called without it.
+    `server` makes the Socket.IO server: pass a function of your own to give it other options.
+    `recovery` makes the sessions, if clients are to recover their connection's state. `keep` is how
+    many of the newest messages the log keeps; None keeps all.
+    The page sends a key with each text; a handler that does not accept it is called without it.
     Starting the application raises sqlite3.DatabaseError if `db` cannot be used.
     """
     app = web.Application()
@@ -90,7 +90,7 @@ def create_app(
 
 
 def drop_key(sio: socketio.AsyncServer) -> None:
-    """Let a handler `chat_message(sid, text)` be called by a client that sends a key too."""
+    """Make a handler `chat_message(sid, text)` work for a client that sends a key too."""
     events = sio.handlers.get("/", {})
     handler = events.get(CHAT_MESSAGE)
     if handler is None or _takes_key(handler):
@@ -112,7 +112,7 @@ def _takes_key(handler: Callable[..., Any]) -> bool:
     return True
 
 
-def _two(arguments: tuple[Any, ...]) -> tuple[Any, Any]:
+def _text_and_key(arguments: tuple[Any, ...]) -> tuple[Any, Any]:
     """Return the text and the client_offset of a `chat message`."""
     if not 1 <= len(arguments) <= 2:
         raise Refused("bad arguments", f"{CHAT_MESSAGE} takes (text) or (text, client_offset)")
@@ -125,7 +125,7 @@ async def _index(request: web.Request) -> web.FileResponse:
 
 
 async def _browser_client(request: web.Request) -> web.StreamResponse:
-    """Serve the official client at the address where every Socket.IO server has it."""
+    """Serve the official client where every Socket.IO server serves it."""
     if BROWSER_CLIENT.exists():
         return web.FileResponse(BROWSER_CLIENT)
     return web.Response(status=404, text="The Socket.IO browser client is not installed here.")
@@ -150,9 +150,10 @@ def _opened(
 
 
 class _ToLoop(logging.Handler):
-    """Hand logged exceptions to the running loop: one place to look for what went wrong.
+    """Give logged exceptions to the exception handler of the event loop, as all other errors.
 
-    Engine.IO logs a WebSocket packet of no known type in this way: its sender's error, not ours.
+    A WebSocket packet of an unknown type is left out: it is an error of the client, not of the
+    server.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -1,11 +1,12 @@
 """Delivery: every connection gets the log as one ordered stream, whatever the network does.
 
-A connection has a cursor, the offset of the last message that was handed to its socket. One loop
-moves it: send the page of messages after the cursor, and when there is none, wait for the log to
-grow. Catch-up and live are the same loop, so there is no moment at which one could overtake the
-other, and nothing to join. It knows Socket.IO and the log, and nothing of what a client may say.
+A connection has a cursor: the offset of the last message that was handed to its socket. One loop
+moves it: it sends the page of messages after the cursor, and if there is none, it waits for the log
+to grow. Messages that a client missed and new messages go through the same loop, so no message can
+overtake another. A recovered session needs no messages of its own: it has a cursor, and its
+messages are read from the log.
 
-The log is all that is kept of the messages: a session that is recovered has a cursor in it.
+It knows Socket.IO and the log. It must not know what a client may send.
 """
 
 from __future__ import annotations
@@ -32,26 +33,27 @@ from chatlab.server.frames import frame, writable
 from chatlab.server.queue import PollQueue
 
 PAGE = 50
-"""Messages that are read and handed over at a time. More of them are hardly quicker, and a reader
-that has stopped holds a page and a full queue of them."""
+"""Messages that are read and handed over at a time. A larger page is hardly faster, and a reader
+that has stopped costs the memory of a page and a full queue."""
 PAGE_SIZE = 64_000
-"""Characters after which a page ends, if it has a message."""
+"""The most characters in a page; but a page has at least one message."""
 HIGH_WATER = 50
-"""Packets that may wait in the queue of one connection before its reader is waited for."""
+"""If more packets than this are in a connection's queue, its loop waits for the reader."""
 HIGH_SIZE = 256_000
-"""Characters in the queue and bytes in its WebSocket after which its reader is waited for.
+"""If more characters in the queue and bytes in the WebSocket wait, the loop waits for the reader.
 
-The bytes count too: aiohttp waits for its transport only once in 64 KiB, so up to 200 kB may still
-be there when the queue is empty. One reader holds HIGH_SIZE and the page that exceeds it."""
+The bytes count too: aiohttp waits for its transport only once in 64 KiB, so up to 200 kB may be
+unsent when the queue is empty. So one reader costs at most HIGH_SIZE and the page that exceeds it.
+"""
 NEWEST = 2000
-"""Messages kept in memory, encoded, so that those who are nearly up to date cost no query."""
+"""Encoded messages in memory: a client that misses only some of them costs no query."""
 NEWEST_SIZE = 8_000_000
-"""Characters after which fewer of them are kept."""
+"""The most characters in these messages; if they are longer, fewer are in memory."""
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-"""What is not ASCII stays as it is: escaped, an emoji would take three times the room."""
+"""Does not escape characters outside ASCII: an emoji would be three times as long."""
 SHARED = 32
-"""Pages of which the frames are kept, for those who are at the same place."""
+"""Pages whose frames are in memory, for other clients with the same cursor."""
 
 Numbered = tuple[int, str]
 """An offset and its event, encoded."""
@@ -62,8 +64,8 @@ class Delivery:
     """The streams of all connections.
 
     `attach` begins a stream and `detach` ends it: call them in the handlers of `connect` and
-    `disconnect`. The messages come from the log alone, so a message that is committed is delivered
-    even if the server dies right after the commit.
+    `disconnect`. All messages are read from the log, so a committed message is delivered even if
+    the server crashes right after the commit.
     """
 
     def __init__(self, sio: socketio.AsyncServer, log: Log) -> None:
@@ -71,18 +73,18 @@ class Delivery:
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._newest = _Newest()
         self._frames = lru_cache(SHARED)(_frames)
-        log.on_commit = self._remember
+        log.on_commit = self._add_newest
 
     def attach(self, sid: str, offset: int | None = None, epoch: str | None = None) -> None:
-        """Begin to send a connection the messages after `offset`, which it has from that epoch.
+        """Begin to send a connection the messages after `offset`, an offset of that epoch.
 
-        Without an offset, one that is recovered goes on after the last message that it got; one
-        that is not raises ValueError. What does not fit the log is told to the client: see
-        `messages.Place`.
+        Without an offset, a recovered connection goes on after the last message that it got. If the
+        offset does not fit the log, the client gets an event about it: see `messages.Place`.
+        Raises ValueError without an offset if the connection is not recovered.
 
-        Call it last in the `connect` handler: the stream begins when the handler has returned and
-        CONNECT is on its way. A client keeps what arrives before CONNECT apart, and shows it twice
-        if the connection is lost at that moment.
+        Call this last in the `connect` handler: the stream begins when the handler has returned and
+        CONNECT is in the queue. Events that arrive before CONNECT are stored by the client, and it
+        shows them twice if the connection is lost at that moment.
         """
         self.detach(sid)
         session = session_of(self._sio, sid)
@@ -96,48 +98,52 @@ class Delivery:
         self._streams[sid] = self._sio.start_background_task(self._stream, sid, session, place)
 
     def detach(self, sid: str) -> None:
-        """End a stream, wherever it is."""
+        """End the stream of a connection, if it has one."""
         if sid in self._streams:
             self._streams.pop(sid).cancel()
 
     async def _stream(self, sid: str, session: Session | None, place: Place) -> None:
         eio_sid = self._sio.manager.eio_sid_from_sid(sid, "/")
         socket = self._sio.eio.sockets.get(eio_sid)
-        if socket is None or socket.closed:  # gone before it began
+        if socket is None or socket.closed:  # the client left before the stream began
             self._streams.pop(sid, None)
             return
         try:
             await self._follow(socket, session, place)
         except Exception:
             self._streams.pop(sid, None)
-            await self._sio.disconnect(sid)  # so that the client does not wait for ever
+            await self._sio.disconnect(sid)  # otherwise the client would wait for ever
             raise
 
     async def _follow(self, socket: AsyncSocket, session: Session | None, place: Place) -> None:
-        """Send page after page to a connection, for ever."""
+        """Send page after page to a connection, for ever.
+
+        `queued` counts the characters that were put into the queue since the reader was last waited
+        for. Some may have been taken meanwhile, so it is never too small.
+        """
         queue, goal, caught_up = socket.queue, self._log.head, False
-        cursor, sent, waiting = place.after, 0, 0
-        self._tell_place(queue, place)
+        cursor, sent, queued = place.after, 0, 0
+        self._announce_place(queue, place)
         while True:
             if cursor >= goal and not caught_up:
                 caught_up = True
-                self._tell_end(queue, place, cursor, sent)
+                self._announce_caught_up(queue, place, cursor, sent)
             await self._log.newer(cursor)  # returns at once if the log is ahead
             head = self._log.head
             page = await self._page(cursor)
-            if not page or cursor < self._log.trimmed:  # so slow a reader that what comes is gone
+            if not page or cursor < self._log.trimmed:  # its next message was deleted meanwhile
                 place = Place(self._log.trimmed if page else head, "gap")
                 cursor = place.after
-                self._tell_place(queue, place)
+                self._announce_place(queue, place)
                 continue
-            waiting += self._hand_over(socket, session, page)
+            queued += self._hand_over(socket, session, page)
             cursor, sent = page[-1][0], sent + len(page)
-            if queue.qsize() > HIGH_WATER or waiting + _unsent(queue) > HIGH_SIZE:
-                await queue.rest()  # until the socket has taken them: the reader sets the pace
-                waiting = 0
+            if queue.qsize() > HIGH_WATER or queued + queue.unsent > HIGH_SIZE:
+                await queue.drain()
+                queued = 0
 
     def _hand_over(self, socket: AsyncSocket, session: Session | None, page: Page) -> int:
-        """Send a page; return how many characters of it wait in the connection's queue."""
+        """Send a page; return how many characters of it were put into the connection's queue."""
         number = None
         if session is not None:
             number = session.sent.number
@@ -149,13 +155,13 @@ class Delivery:
             socket.queue.put_nowait(EnginePacket(MESSAGE, data))
         return sum(map(_size, page))
 
-    def _remember(self, batch: list[Message]) -> None:
+    def _add_newest(self, batch: list[Message]) -> None:
         self._newest.add(batch)
 
     async def _page(self, cursor: int) -> Page:
-        """Return the events after the cursor, a page at most: from memory, or else from the log.
+        """Return a page of the events after the cursor, from memory or else from the log.
 
-        There is one of them at least, if the log has any.
+        It has at least one event, if the log has a message after the cursor.
         """
         page = self._newest.after(cursor)
         if page is None:
@@ -163,59 +169,57 @@ class Delivery:
         sizes = accumulate(map(_size, page))
         return page[: max(1, sum(size <= PAGE_SIZE for size in sizes))]
 
-    def _tell_place(self, queue: asyncio.Queue[EnginePacket], place: Place) -> None:
-        """Tell a client how what follows fits what it has."""
-        told = {"epoch": self._log.epoch} | place._asdict()
-        queue.put_nowait(EnginePacket(MESSAGE, _event(CATCHING_UP, told)))
+    def _announce_place(self, queue: PollQueue, place: Place) -> None:
+        """Send the event that says from where the client gets messages."""
+        data = {"epoch": self._log.epoch} | place._asdict()
+        queue.put_nowait(EnginePacket(MESSAGE, _event(CATCHING_UP, data)))
 
-    def _tell_end(
-        self, queue: asyncio.Queue[EnginePacket], place: Place, cursor: int, sent: int
-    ) -> None:
-        """Tell a client that it has what there was when it came."""
-        told = {"epoch": self._log.epoch, "offset": cursor, "outcome": place.outcome, "sent": sent}
-        queue.put_nowait(EnginePacket(MESSAGE, _event(CAUGHT_UP, told)))
+    def _announce_caught_up(self, queue: PollQueue, place: Place, cursor: int, sent: int) -> None:
+        """Send the event that says: the client has all messages from before it connected."""
+        data = {"epoch": self._log.epoch, "offset": cursor, "outcome": place.outcome, "sent": sent}
+        queue.put_nowait(EnginePacket(MESSAGE, _event(CAUGHT_UP, data)))
 
 
 class _Newest:
     """The newest messages, encoded once for all connections."""
 
     def __init__(self) -> None:
-        self._kept: list[Numbered] = []
+        self._encoded: list[Numbered] = []
         self._size = 0
-        self._forgotten = 0
-        """All messages after this offset are here, if there are any."""
+        self._dropped = 0
+        """The offset up to which messages are not in memory any more."""
 
     def add(self, batch: list[Message]) -> None:
-        """Keep what was committed, and forget the oldest if there are too many."""
-        if not self._kept:
-            self._forgotten = batch[0].offset - 1
+        """Add committed messages, and drop the oldest ones if there are too many."""
+        if not self._encoded:
+            self._dropped = batch[0].offset - 1
         added = list(map(_numbered, batch))
-        self._kept += added
+        self._encoded += added
         self._size += sum(map(_size, added))
-        excess = max(0, len(self._kept) - NEWEST)
-        self._size -= sum(map(_size, self._kept[:excess]))
+        excess = max(0, len(self._encoded) - NEWEST)
+        self._size -= sum(map(_size, self._encoded[:excess]))
         while self._size > NEWEST_SIZE:
-            self._size -= _size(self._kept[excess])
+            self._size -= _size(self._encoded[excess])
             excess += 1
         if excess:
-            self._forgotten = self._kept[excess - 1][0]
-            del self._kept[:excess]
+            self._dropped = self._encoded[excess - 1][0]
+            del self._encoded[:excess]
 
     def after(self, cursor: int) -> Page | None:
-        """Return a page of the events after the cursor, or None if the log has to be asked."""
-        if not self._kept or cursor < self._forgotten:
+        """Return a page of the events after the cursor, or None if some are only in the log."""
+        if not self._encoded or cursor < self._dropped:
             return None
-        first = bisect_right(self._kept, cursor, key=itemgetter(0))
-        return tuple(self._kept[first : first + PAGE])
+        first = bisect_right(self._encoded, cursor, key=itemgetter(0))
+        return tuple(self._encoded[first : first + PAGE])
 
 
 def _frames(page: Page, number: int | None) -> bytes:
-    """Return the frames of a page, one after the other."""
+    """Return the frames of a page, joined."""
     return b"".join(frame(f"{MESSAGE}{data}") for data in _events(page, number))
 
 
 def _events(page: Page, number: int | None) -> Iterator[str]:
-    """Yield the events of a page; for a session, with the position that it has then."""
+    """Yield the events of a page; for a session, each with the position after it."""
     for offset, data in page:
         yield data if number is None else with_offset(data, Position(offset, number))
 
@@ -226,11 +230,6 @@ def _numbered(message: Message) -> Numbered:
 
 def _event(*arguments: Any) -> str:
     return f"{EVENT}{ENCODER.encode(arguments)}"
-
-
-def _unsent(queue: PollQueue) -> int:
-    """Return how many bytes the connection's WebSocket has not sent yet, if it has one."""
-    return queue.writes.waiting if queue.writes else 0
 
 
 def _size(numbered: Numbered) -> int:

@@ -1,6 +1,6 @@
 """How the server ends connections: one that broke a rule, or all of them when it stops.
 
-It knows connections and their transports, and nothing of what a packet may be.
+It knows connections and their transports. It must not know what a packet may contain.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ TRANSPORTS = web.AppKey("transports", set[asyncio.Transport])
 
 
 async def end(sio: socketio.AsyncServer, eio_sid: str | None) -> None:
-    """End an Engine.IO connection, without waiting for a client that may never ask again."""
+    """End an Engine.IO connection if there is one. Do not wait for its client to poll again."""
     if eio_sid in sio.eio.sockets:
         socket = sio.eio.sockets[eio_sid]
         await socket.close(wait=False)
-        socket.queue.put_nowait(None)  # the end of what is sent: a WebSocket is closed after it
+        socket.queue.put_nowait(None)  # for Engine.IO: close the WebSocket after these packets
 
 
 async def hang_up(app: web.Application) -> None:
-    """Cut every connection, so that stopping takes no time and clients know to come back.
+    """Cut every connection, so that the server stops at once and clients reconnect later.
 
-    A polite goodbye would not do: a Socket.IO client that is told to disconnect stays away.
+    A Socket.IO client that gets a DISCONNECT packet would not reconnect.
     """
     for transport in list(app[TRANSPORTS]):
         transport.abort()
     for socket in list(app[SIO].eio.sockets.values()):
-        socket.queue.put_nowait(None)  # for a poll that waits: there is nothing to wait for
+        socket.queue.put_nowait(None)  # a poll that waits ends
         await socket.close(wait=False, abort=True)
     await app[SIO].shutdown()

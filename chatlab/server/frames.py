@@ -1,7 +1,8 @@
-"""What is written to a WebSocket: frames that are made once for everybody, many in one write.
+"""Frames of a WebSocket: the same frames for all clients, and many frames in one write.
 
-Engine.IO's way from a queue to the wire takes a turn of the loop and a system call for each packet.
-It stays the way of everything but messages, and theirs too for those who read slowly.
+Engine.IO needs a turn of the event loop and a system call for each packet. So chat messages are
+written here, without its queue. All other packets go through the queue, and so do the messages of a
+client that reads slowly. This module must not know messages or the log.
 """
 
 from __future__ import annotations
@@ -13,47 +14,47 @@ from typing import Any
 
 from engineio.async_socket import AsyncSocket
 
-MOST_JOINED = 1 << 16
-"""Bytes of frames that are joined into one write: as many as asyncio takes before it says wait."""
+MAX_JOINED = 1 << 16
+"""The most bytes that wait to be joined into one write: asyncio's own limit for a slow reader."""
 FINAL_TEXT = 0x81
-"""How a frame begins that is a whole text: https://www.rfc-editor.org/rfc/rfc6455#section-5.2"""
+"""The first byte of a frame with a whole text: https://www.rfc-editor.org/rfc/rfc6455#section-5.2"""
 WRITES: ContextVar[JoinedWrites | None] = ContextVar("writes", default=None)
-"""The transport of the WebSocket that is being opened."""
+"""The transport of the WebSocket that this request opens."""
 
 
 class JoinedWrites:
-    """A transport that joins what it is given in one turn of the loop into one write.
+    """A transport that joins all writes of one turn of the event loop into one.
 
-    aiohttp gives it the frames of a WebSocket one by one, and each would cost a system call. Not
-    more than MOST_JOINED bytes are kept: the transport has to see them, to say when the other side
-    reads too slowly. Otherwise it is the transport that it was made of.
+    aiohttp writes the frames of a WebSocket one by one, and each would cost a system call. Not more
+    than MAX_JOINED bytes wait here: the transport must see the bytes to notice that the other side
+    reads too slowly. Everything else goes to the transport that it wraps.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
-        self._kept: list[bytes] = []
+        self._joined: list[bytes] = []
         self._size = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if not self._kept:
+        if not self._joined:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._kept.append(data)
+        self._joined.append(data)
         self._size += len(data)
-        if self._size > MOST_JOINED:
+        if self._size > MAX_JOINED:
             self._flush()
 
     @property
     def waiting(self) -> int:
-        """How many bytes the system has not taken yet: those kept here, and the transport's own."""
+        """How many bytes are not sent yet: those that wait here, and those in the transport."""
         return self._size + self._transport.get_write_buffer_size()
 
     @property
     def ready(self) -> bool:
-        """Whether the other side is there, and reads quickly enough."""
-        return self.waiting < MOST_JOINED and not self._transport.is_closing()
+        """Whether the connection is open, and the other side reads fast enough."""
+        return self.waiting < MAX_JOINED and not self._transport.is_closing()
 
     def close(self) -> None:
         self._flush()
@@ -64,9 +65,9 @@ class JoinedWrites:
         self._transport.abort()
 
     def _flush(self) -> None:
-        if self._kept:
-            joined = b"".join(self._kept)
-            self._kept, self._size = [], 0
+        if self._joined:
+            joined = b"".join(self._joined)
+            self._joined, self._size = [], 0
             self._transport.write(joined)
 
 
@@ -82,9 +83,9 @@ def frame(packet: str) -> bytes:
 
 
 def writable(socket: AsyncSocket) -> JoinedWrites | None:
-    """Return where frames for a connection can be written at once, if they can.
+    """Return the transport of a connection if frames may be written to it directly, else None.
 
-    They can if there is nothing that they would overtake.
+    They may not while packets are in the queue: the frames would overtake them.
     """
     open_, queue = socket.upgraded and not (socket.closing or socket.closed), socket.queue
     at_once = open_ and queue.idle and queue.writes is not None and queue.writes.ready

@@ -1,6 +1,6 @@
-"""What a Socket.IO packet from a client may be, as the official parser checks it.
+"""Which Socket.IO packets the server accepts from a client: those of the official parser.
 
-It knows packets alone: no connection, no request and no chat.
+It knows packets. It must not know connections, requests or the chat.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from typing import Any
 
 from socketio.packet import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, DISCONNECT, EVENT, Packet
 
-MOST_ATTACHED = 10
-"""Attachments of one packet, as in the official parser: they wait in memory until all are here."""
+MAX_ATTACHMENTS = 10
+"""The most attachments of one packet, as in the official parser. They stay in memory until the last
+one has arrived."""
 ATTACHED = (BINARY_EVENT, BINARY_ACK)
 TO_SERVER = "".join(map(str, (CONNECT, DISCONNECT, EVENT, ACK, *ATTACHED)))
-"""The types of packet that a client sends, each of which is one digit."""
+"""The types of packet that a client sends. Each is one digit."""
 RESERVED = {"connect", "connect_error", "disconnect", "disconnecting"}
 RESERVED |= {"newListener", "removeListener"}
-"""No event may have these names: the official server ends a connection that sends one."""
+"""Names that no event may have: the official server closes a connection that sends one."""
 
 
 class Unreadable(ValueError):
@@ -41,14 +42,14 @@ class StrictPacket(Packet):
             raise Unreadable(str(error)) from error
         if (attachments > 0) != (self.packet_type in ATTACHED):
             raise Unreadable("attachments where there are none, or none where there are some")
-        if attachments > MOST_ATTACHED:
+        if attachments > MAX_ATTACHMENTS:
             raise Unreadable("more attachments than a packet may have")
         if self.packet_type in (EVENT, BINARY_EVENT) and not _is_event(self.data):
             raise Unreadable("an event without a name of its own")
         return attachments
 
     def add_attachment(self, attachment: Any) -> bool:
-        """Add what follows a packet; return whether it is complete. Raises Unreadable."""
+        """Add an attachment; return whether the packet is complete. Raises Unreadable."""
         if not isinstance(attachment, bytes):
             raise Unreadable("an attachment that is a text")
         try:
@@ -58,13 +59,16 @@ class StrictPacket(Packet):
 
     @classmethod
     def reconstruct_binary(cls, data: Any, attachments: list[bytes]) -> Any:
-        """Put the attachments in their places, of which none is counted from the end."""
+        """Put the attachments in their places.
+
+        As a dict, they have no item -1: a list would accept such a place, and count from its end.
+        """
         return super().reconstruct_binary(data, dict(enumerate(attachments)))
 
 
 def _is_event(data: Any) -> bool:
-    """Whether this is an event: a list that begins with a name, and not with one of Socket.IO's.
+    """Return whether this is an event: a list that begins with a name that is not reserved.
 
-    Socket.IO here would call the handlers of `connect` and `disconnect` for an event of that name.
+    python-socketio would call the handler of `connect` or `disconnect` for an event of that name.
     """
     return isinstance(data, list) and data and isinstance(data[0], str) and data[0] not in RESERVED

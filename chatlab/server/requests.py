@@ -1,6 +1,6 @@
-"""The middlewares of the HTTP side: each closes one gap of Engine.IO in which messages are lost.
+"""Middlewares for Engine.IO's requests: most of them prevent that Engine.IO loses messages.
 
-It knows requests, and hands them on to Engine.IO. It knows no chat.
+It knows requests and the connections that they belong to. It must not know the chat.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def _remember_transport(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Keep the transports of the requests that are being answered, for `hang_up`.
+    """Store the transport of each request that is being answered, for `hang_up`.
 
-    A client that goes away while it is answered is no error: there is nobody left to answer.
+    It is no error if the client closes the transport before it has the answer.
     """
     transports, transport = request.app[TRANSPORTS], request.transport
     transports.add(transport)
@@ -41,10 +41,10 @@ async def _remember_transport(request: web.Request, handler: Handler) -> web.Str
 
 @web.middleware
 async def _once(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Serve no request of a connection twice: end the connection instead, so that it is made anew.
+    """End a connection that repeats a request, or polls twice at once; its client reconnects.
 
-    Browsers, and aiohttp, repeat a request by themselves if the line breaks before the answer is
-    there. The messages in the first answer are lost then, and Engine.IO would go on after them.
+    Browsers and aiohttp repeat a request by themselves if the connection breaks before the answer
+    arrives. Then the messages in the first answer are lost, and Engine.IO would go on after them.
     """
     socket = request.app[SIO].eio.sockets.get(request.query.get("sid"))
     if socket is None or request.query.get("transport") != "polling":
@@ -65,10 +65,10 @@ async def _once(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def _readable(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Hand over a request with a body only when all of the body is here, and can be read.
+    """Give Engine.IO a POST only when all of its body has arrived and is readable.
 
-    `content.read(length)` returns what has arrived, and Engine.IO takes that for the whole: the
-    messages in the rest would be lost, and answered with 200.
+    `content.read(length)` returns only the part that has arrived, and Engine.IO takes it for all:
+    it would lose the messages in the rest, and answer 200.
     """
     try:
         if request.method == hdrs.METH_POST:
@@ -83,10 +83,10 @@ async def _readable(request: web.Request, handler: Handler) -> web.StreamRespons
 
 
 def _checked(body: bytes, longest: int) -> bytes:
-    """Return the body of a request. Raises as Engine.IO does if it cannot be read.
+    """Return the body of a request. Raises one of UNREADABLE if Engine.IO cannot read it.
 
-    Engine.IO finds out about these too, but would answer only when the client has polled all that
-    waits for it, and a client whose connection is closed polls in vain.
+    Engine.IO notices these errors too, but answers only after the client has polled all packets in
+    the queue. By then it refuses the polls, because the connection is closed.
     """
     if len(body) > longest:
         raise ValueError("a request that is too long")
@@ -97,14 +97,14 @@ def _checked(body: bytes, longest: int) -> bytes:
 
 
 def _eio_sid(request: web.Request) -> str | None:
-    """Return the Engine.IO connection that a request belongs to: named by it, or opened with it."""
+    """Return the id of the Engine.IO connection that a request names or has just opened."""
     opened = request.app[SIO].environ.items()
-    mine = (sid for sid, environ in opened if environ["aiohttp.request"] is request)
-    return request.query.get("sid") or next(mine, None)
+    sids = (sid for sid, environ in opened if environ["aiohttp.request"] is request)
+    return request.query.get("sid") or next(sids, None)
 
 
 class _Complete:
-    """A request that gives its whole body at once, and is otherwise the one it came from."""
+    """A request whose `content.read` returns the whole body. All else is the original request's."""
 
     def __init__(self, request: web.Request, body: bytes) -> None:
         self._request, self._body = request, body
@@ -125,7 +125,7 @@ async def _joined(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Join the frames that are written to a WebSocket in one turn of the loop."""
     if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         request.protocol.transport = writes = JoinedWrites(request.transport)
-        WRITES.set(writes)  # for the connection that is about to be opened with this request
+        WRITES.set(writes)  # for the queue of the connection that this request opens
         if socket := request.app[SIO].eio.sockets.get(request.query.get("sid")):
             socket.queue.writes = writes
     return await handler(request)
@@ -133,7 +133,7 @@ async def _joined(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 @web.middleware
 async def _uncompressed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Do not compress WebSocket frames: for short messages it costs more than it saves."""
+    """Do not compress WebSocket frames: for short messages this costs more than it saves."""
     if hdrs.SEC_WEBSOCKET_EXTENSIONS in request.headers:
         headers = request.headers.copy()
         del headers[hdrs.SEC_WEBSOCKET_EXTENSIONS]
@@ -142,4 +142,4 @@ async def _uncompressed(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 MIDDLEWARES = [_joined, _remember_transport, _uncompressed, _once, _readable]
-"""In the order in which a request goes through them."""
+"""A request passes them in this order."""

@@ -1,24 +1,36 @@
 """The contract that every log keeps: one suite for all of them."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
+from kinds import SqliteKind, life, places
+from support import turns
 
-from chatlab.log import MessageLog
 from chatlab.messages import Message, Refused
 
-LOGS = [MessageLog]
-"""The logs that keep the contract. Each is made with (path, keep=..., on_commit=...)."""
+KINDS = [SqliteKind]
+"""The kinds of log that keep the contract. Their `make` takes (path, keep=..., on_commit=...)."""
 
 
-@pytest.fixture(params=LOGS)
-def make(request):
+@pytest.fixture(params=KINDS)
+def kind(request):
     return request.param
+
+
+@pytest.fixture
+def make(kind):
+    return kind.make
 
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "chat.db"
+
+
+async def outcomes(make, path, *positions):
+    """Return only the outcomes of `places`."""
+    return [place.outcome for place in await places(make, path, *positions)]
 
 
 async def read_without_gaps(log, appends):
@@ -38,6 +50,72 @@ async def stored_when_known(log):
     """Raise AssertionError if an offset is given before its message can be read."""
     offset = await log.append("a")
     assert Message(offset, "a") in await log.after(offset - 1)
+
+
+async def read_beside_a_transaction(kind, log):
+    """Read while a batch is between BEGIN and COMMIT, and after it.
+
+    Raises AssertionError if the log shows a message too early, or if `newer` wakes too early.
+    """
+    async with asyncio.timeout(20):
+        async with kind.held(log, "4") as held:
+            writing = [asyncio.ensure_future(log.append(str(n), f"key {n}")) for n in range(5)]
+            waiting = asyncio.ensure_future(log.newer(0))
+            await held.wait()
+            await turns()
+            assert await log.after(0) == [] and await log.find("key 0") is None
+            assert log.head == 0
+            assert not waiting.done() and not any(task.done() for task in writing)
+        await waiting
+        assert await log.after(0) == [Message(n + 1, str(n)) for n in range(5)]
+        assert log.head == 5
+        assert await asyncio.gather(*writing) == [1, 2, 3, 4, 5]
+
+
+async def append_beside_refused(kind, log, announced):
+    """Append texts of which the database refuses two; `announced` collects what on_commit gets.
+
+    Raises AssertionError if a refused message leaves a trace, or harms another one.
+    """
+    texts = ("a", "bad", "b", "bad", "c")
+    results = await asyncio.gather(
+        *(log.append(text, f"key {n}") for n, text in enumerate(texts)), return_exceptions=True
+    )
+    assert [result for result in results if isinstance(result, int)] == [1, 2, 3]
+    assert isinstance(results[1], kind.error) and isinstance(results[3], kind.error)
+    assert log.head == 3 and await log.find("key 1") is None
+    assert await log.append("good", "key 1") == 4
+    stored = [Message(n + 1, text) for n, text in enumerate(("a", "b", "c", "good"))]
+    assert await log.after(0) == stored == announced
+
+
+async def test_reader_sees_nothing_of_an_open_transaction_and_then_all_of_it(kind, path):
+    """A reader that comes between BEGIN and COMMIT sees no message, and `newer` does not wake."""
+    async with kind.make(path) as log:
+        await read_beside_a_transaction(kind, log)
+
+
+@pytest.mark.parametrize("moment", ["insert", "commit"])
+async def test_message_that_the_database_refuses_fails_alone(kind, path, moment):
+    """Its sender gets the database's error, it takes no offset, and the others are stored."""
+    announced = []
+    async with kind.make(path, on_commit=announced.extend) as log:
+        await kind.refuse(log, "bad", moment)
+        await append_beside_refused(kind, log, announced)
+
+
+async def test_batch_that_the_database_refuses_is_not_announced(kind, path):
+    """Nothing of it is visible, `newer` goes on waiting, and the next offset is 1."""
+    announced = []
+    async with kind.make(path, on_commit=announced.append) as log:
+        await kind.refuse(log, "bad", "commit")
+        waiting = asyncio.ensure_future(log.newer(0))
+        for _ in range(2):
+            with pytest.raises(kind.error):
+                await log.append("bad")
+        assert not waiting.done() and announced == [] == await log.after(0)
+        assert await log.append("good") == 1
+        await waiting
 
 
 async def test_reader_sees_no_gap_while_commits_go_on(make, path):
@@ -62,6 +140,26 @@ async def test_key_of_a_stored_message_gives_its_first_offset(make, path):
         assert await log.append("c") == 2
 
 
+async def test_repeated_key_gets_the_first_offset(make, path):
+    """A retry stores nothing and takes no number, in the same batch or later."""
+    async with make(path) as log:
+        assert await asyncio.gather(log.append("a", "k1"), log.append("a", "k1")) == [1, 1]
+        assert await log.append("b", "k2") == 2
+        assert await log.append("a", "k1") == 1
+        assert await log.append("c") == 3
+        assert await log.after(0) == [(1, "a"), (2, "b"), (3, "c")]
+
+
+async def test_bad_text_is_refused_before_it_is_stored(make, path):
+    """The log checks the text, and a refused text takes no offset."""
+    async with make(path) as log:
+        for text in ("", 42, "\ud800"):
+            with pytest.raises(Refused):
+                await log.append(text)
+        assert await log.after(0) == []
+        assert await log.append("a") == 1
+
+
 async def test_newer_waits_for_a_greater_offset(make, path):
     """It returns at once if there is one, and otherwise after the next commit."""
     async with make(path) as log:
@@ -75,41 +173,99 @@ async def test_newer_waits_for_a_greater_offset(make, path):
 
 
 class NaiveLog:
-    """A log that breaks the contract: it shows its messages in the order in which they commit.
+    """A log that breaks the contract in one way.
 
-    An even offset commits one turn of the loop later than its successor.
+    "order": an even offset becomes visible one turn of the loop later than the next one. "offset":
+    `append` returns an offset and stores nothing. "visible": readers see a message before its
+    transaction is committed. "wakes": `newer` returns before the messages are visible. "burns": a
+    message that is refused takes an offset.
     """
 
-    def __init__(self, early=False):
-        self.early, self.last, self.stored = early, 0, []
+    error = ZeroDivisionError
+    """What its database raises."""
 
-    async def append(self, text):
+    def __init__(self, fault):
+        self.fault, self.last, self.stored, self.announced = fault, 0, [], []
+        self.hold, self.committed = None, asyncio.Event()
+
+    @property
+    def head(self):
+        return max((message.offset for message in self.stored), default=0)
+
+    async def append(self, text, key=None):
         self.last += 1
         message = Message(self.last, text)
-        if self.early:  # the offset is given, and nothing is stored
+        if self.fault == "offset":
             return message.offset
-        for _ in range(3 if message.offset % 2 == 0 else 1):
+        if text == "bad":
+            self.last -= self.fault != "burns"
+            raise self.error
+        if self.fault == "visible":
+            self.stored.append(message)
+        if self.hold:
+            await self.hold(text)
+        for _ in range(3 if self.fault == "order" and message.offset % 2 == 0 else 1):
             await asyncio.sleep(0)
-        self.stored.append(message)
+        if self.fault != "visible":
+            self.stored.append(message)
+        self.announced.append(message)
+        self.committed.set()
         return message.offset
 
     async def newer(self, offset):
+        if self.hold and self.fault != "wakes":
+            await self.committed.wait()
         await asyncio.sleep(0)  # the reader asks again
 
     async def after(self, offset):
         return sorted(message for message in self.stored if message.offset > offset)
 
+    async def find(self, key):
+        return None
+
+    @asynccontextmanager
+    async def held(self, log, text):
+        reached, released = asyncio.Event(), asyncio.Event()
+
+        async def hold(appended):
+            if appended == text:
+                reached.set()
+            await released.wait()
+
+        self.hold = hold
+        try:
+            yield reached
+        finally:
+            released.set()
+
 
 async def test_log_that_shows_offsets_out_of_order_fails():
     """A control: the check of the suite notices the gap."""
     with pytest.raises(AssertionError):
-        await read_without_gaps(NaiveLog(), 10)
+        await read_without_gaps(NaiveLog("order"), 10)
 
 
 async def test_log_that_gives_an_offset_before_its_commit_fails():
     """A control: the check of the suite notices that the message is not there."""
     with pytest.raises(AssertionError):
-        await stored_when_known(NaiveLog(early=True))
+        await stored_when_known(NaiveLog("offset"))
+
+
+@pytest.mark.parametrize("fault", ["visible", "wakes"])
+async def test_log_that_shows_or_wakes_before_the_commit_fails(fault):
+    """A control: the check notices it. It accepts the same log without a fault."""
+    sound, faulty = NaiveLog(None), NaiveLog(fault)
+    await read_beside_a_transaction(sound, sound)
+    with pytest.raises(AssertionError):
+        await read_beside_a_transaction(faulty, faulty)
+
+
+async def test_log_in_which_a_refused_message_takes_an_offset_fails():
+    """A control: the check notices the hole. It accepts the same log without a fault."""
+    sound, faulty = NaiveLog(None), NaiveLog("burns")
+    await append_beside_refused(sound, sound, sound.announced)
+    with pytest.raises(AssertionError):
+        await append_beside_refused(faulty, faulty, faulty.announced)
 
 
 async def test_after_gives_the_greater_offsets(make, path):
@@ -134,17 +290,17 @@ async def test_many_senders_share_a_transaction(make, path):
     ]
 
 
-async def test_batch_is_announced_before_its_sender_hears(make, path):
-    """Who follows on_commit knows a message before its sender knows its offset."""
-    heard = []
-    async with make(path, on_commit=lambda batch: heard.append("commit")) as log:
+async def test_batch_is_announced_before_its_sender_gets_the_offset(make, path):
+    """on_commit is called with a message before its sender gets the offset."""
+    order = []
+    async with make(path, on_commit=lambda batch: order.append("commit")) as log:
         await log.append("a")
-        heard.append("sender")
-    assert heard == ["commit", "sender"]
+        order.append("sender")
+    assert order == ["commit", "sender"]
 
 
 async def test_message_is_found_by_its_key(make, path):
-    """What is stored under a key; nothing under one that nobody has used."""
+    """`find` returns the message of a key, and None for a key that was never used."""
     async with make(path) as log:
         await log.append("one")
         await log.append("two", "key")
@@ -176,7 +332,7 @@ async def test_sender_that_stops_waiting_disturbs_nobody(make, path):
 
 
 async def test_log_keeps_the_newest_messages(make, path):
-    """Batch by batch, and after a restart; who asks for what is gone is told so."""
+    """Batch by batch, and after a restart. The place of a client that missed some says "gap"."""
     async with make(path, keep=3) as log:
         await log.begin_epoch()
         for number in range(1, 6):
@@ -190,3 +346,90 @@ async def test_log_keeps_the_newest_messages(make, path):
         assert await log.append("1", "key 1") == 16  # its key is gone too
     async with make(path, keep=3) as log:
         assert (log.trimmed, log.head) == (13, 16)
+
+
+async def test_offset_of_an_earlier_epoch_is_valid_up_to_where_that_epoch_came(make, path):
+    """A greater offset never existed, so the client starts again."""
+    first = await life(make, path, "1", "2")
+    second = await life(make, path, "3")
+    assert first != second
+    found = await places(make, path, (2, first), (3, first), (3, second), (0, first), (4, second))
+    assert found == [
+        (2, "continued"), (0, "reset"), (3, "continued"), (0, "continued"), (0, "reset"),
+    ]  # fmt: skip
+
+
+async def test_epoch_without_a_message_is_known_too(make, path):
+    """A client may have connected in it, with an offset from before."""
+    await life(make, path, "1", "2")
+    quiet = await life(make, path)
+    await life(make, path, "3")
+    found = await places(make, path, (2, quiet), (3, quiet))
+    assert found == [(2, "continued"), (0, "reset")]
+
+
+async def test_unknown_epoch_is_reset(make, path, tmp_path):
+    """Also in a longer log. Only a client without a message goes on: it has nothing to forget."""
+    other = await life(make, tmp_path / "other.db", "a", "b")
+    await life(make, path, "1", "2", "3")
+    found = await outcomes(make, path, (2, other), (0, other), (3, "made up"), (3, ""))
+    assert found == ["reset", "continued", "reset", "reset"]
+
+
+async def test_epoch_of_now_is_valid_up_to_the_head(make, path):
+    """A client cannot be ahead of the log."""
+    async with make(path) as log:
+        await log.begin_epoch()
+        await log.append("1")
+        assert log.place(1, log.epoch) == (1, "continued")
+        assert log.place(2, log.epoch) == (0, "reset")
+
+
+async def test_client_behind_the_deleted_messages_of_its_epoch_has_a_gap(make, path):
+    """It goes on after them; a client whose offset is not valid starts there too."""
+    async with make(path, keep=2) as log:
+        await log.begin_epoch()
+        for text in "abcde":
+            await log.append(text)
+        assert log.place(1, log.epoch) == (3, "gap")
+        assert log.place(3, log.epoch) == (3, "continued")
+        assert log.place(1, "made up") == (3, "reset")
+
+
+async def test_client_without_an_epoch_is_believed_unless_it_is_ahead(make, path):
+    """The page of the tutorial knows no epoch."""
+    await life(make, path, "1", "2")
+    found = await places(make, path, (0, None), (2, None), (3, None))
+    assert found == [(0, "continued"), (2, "continued"), (0, "reset")]
+
+
+async def test_empty_log_continues_only_from_0(make, path):
+    """A client with any other offset has it from another log."""
+    assert await places(make, path, (0, None), (1, None)) == [(0, "continued"), (0, "reset")]
+
+
+async def test_opening_a_log_begins_no_epoch(make, path):
+    """A lab reads the log of a running server: that changes nothing for the server's clients."""
+    async with make(path) as log:
+        await log.begin_epoch()
+        await log.append("1")
+        async with make(path) as other:
+            assert [message.text for message in await other.after(0)] == ["1"]
+        await log.append("2")
+        epoch = log.epoch
+    assert await places(make, path, (2, epoch)) == [(2, "continued")]
+
+
+class OneEpochLog(SqliteKind.make):
+    """A log that breaks the contract: all its epochs have the same name."""
+
+    async def begin_epoch(self):
+        self.epoch = "the only one"
+
+
+async def test_log_that_does_not_tell_epochs_apart_fails(path):
+    """A control: the check of the suite notices it."""
+    with pytest.raises(AssertionError):
+        await test_offset_of_an_earlier_epoch_is_valid_up_to_where_that_epoch_came(
+            OneEpochLog, path
+        )

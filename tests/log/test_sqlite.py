@@ -9,11 +9,12 @@ import subprocess
 import sys
 
 import pytest
+from kinds import life, places
 from support import asked
 
 from chatlab.log.database import PRAGMAS
 from chatlab.log.sqlite import SCHEMA, MessageLog, head_of
-from chatlab.messages import Message, Refused
+from chatlab.messages import Message
 
 
 @pytest.fixture
@@ -52,34 +53,6 @@ async def test_message_is_on_disk_when_append_returns(path):
             assert rows(path)[-1] == (offset, None, text)
 
 
-async def test_repeated_key_gets_the_first_offset(path):
-    """A retry stores nothing and burns no number, in the same batch or later."""
-    async with MessageLog(path) as log:
-        assert await asyncio.gather(log.append("a", "k1"), log.append("a", "k1")) == [1, 1]
-        assert await log.append("b", "k2") == 2
-        assert await log.append("a", "k1") == 1
-        assert await log.append("c") == 3
-    assert rows(path) == [(1, "k1", "a"), (2, "k2", "b"), (3, None, "c")]
-
-
-async def test_row_that_the_database_refuses_fails_alone(path):
-    """Its sender gets the database's error; the others are stored, and no number is burnt."""
-    announced = []
-    async with MessageLog(path, on_commit=announced.extend) as log:
-        with beside(path) as database:
-            database.execute(
-                "CREATE TRIGGER no BEFORE INSERT ON messages WHEN NEW.content = 'bad' "
-                "BEGIN SELECT RAISE(ABORT, 'no bad words'); END"
-            )
-        results = await asyncio.gather(
-            log.append("a"), log.append("bad"), log.append("b"), return_exceptions=True
-        )
-    assert results[0] == 1
-    assert isinstance(results[1], sqlite3.Error)
-    assert results[2] == 2
-    assert announced == [Message(1, "a"), Message(2, "b")]
-
-
 async def test_locked_database_is_an_error_and_the_log_goes_on(path, monkeypatch):
     """While another program holds the lock, append fails; afterwards it works."""
     monkeypatch.setitem(PRAGMAS, "busy_timeout", 1)
@@ -94,7 +67,7 @@ async def test_locked_database_is_an_error_and_the_log_goes_on(path, monkeypatch
 
 
 async def test_full_disk_is_an_error_and_the_log_goes_on(path):
-    """Nobody hears of what was not stored; when there is room again, no offset is missing."""
+    """A message that was not stored is not announced. Later, no offset is missing."""
     announced = []
     async with MessageLog(path, on_commit=announced.extend) as log:
         await log.append("before")
@@ -107,15 +80,6 @@ async def test_full_disk_is_an_error_and_the_log_goes_on(path):
         await asked(log, "PRAGMA max_page_count = 1000000")
         assert await log.append("after") == 2
         assert announced == await log.after(0) == [Message(1, "before"), Message(2, "after")]
-
-
-async def test_bad_text_is_refused_before_it_is_stored(path):
-    """Validation is here, where a message enters the log."""
-    async with MessageLog(path) as log:
-        for text in ("", 42, "\ud800"):
-            with pytest.raises(Refused):
-                await log.append(text)
-    assert rows(path) == []
 
 
 async def test_number_is_never_given_twice(path):
@@ -238,55 +202,9 @@ def test_acknowledged_messages_survive_kill_9(path):
         assert stored == set(range(1, len(stored) + 1))
 
 
-# Epochs: whose offsets mean something here.
-
-
-async def life(path, *texts):
-    """One life of a server that stores some messages; return the name of its epoch."""
-    async with MessageLog(path) as log:
-        await log.begin_epoch()
-        for text in texts:
-            await log.append(text)
-        return log.epoch
-
-
-async def places(path, *positions):
-    async with MessageLog(path) as log:
-        await log.begin_epoch()
-        return [log.place(offset, epoch) for offset, epoch in positions]
-
-
-async def test_offset_of_an_older_life_goes_on(path):
-    """As far as that life has come, and not further."""
-    first = await life(path, "1", "2")
-    second = await life(path, "3")
-    assert first != second
-    found = await places(path, (2, first), (3, first), (3, second), (0, first), (4, second))
-    assert [place.outcome for place in found] == [
-        "continued", "reset", "continued", "continued", "reset",
-    ]  # fmt: skip
-    assert [place.after for place in found] == [2, 0, 3, 0, 0]
-
-
-async def test_life_without_a_message_is_known_too(path):
-    """A client may have come in it, with offsets from before."""
-    await life(path, "1", "2")
-    quiet = await life(path)
-    await life(path, "3")
-    assert await places(path, (2, quiet), (3, quiet)) == [(2, "continued"), (0, "reset")]
-
-
-async def test_other_log_is_noticed(path, tmp_path):
-    """However long it is; only who has nothing yet has nothing to forget."""
-    other = await life(tmp_path / "other.db", "a", "b")
-    await life(path, "1", "2", "3")
-    found = await places(path, (2, other), (0, other), (3, "made up"), (3, ""))
-    assert [place.outcome for place in found] == ["reset", "continued", "reset", "reset"]
-
-
 async def test_restored_copy_is_noticed(path, tmp_path):
-    """By those who are ahead of the copy, even when it has grown beyond them."""
-    await life(path, "1", "2")
+    """By a client that is ahead of the copy, also when the copy has grown beyond it."""
+    await life(MessageLog, path, "1", "2")
     copy = tmp_path / "copy.db"
     async with MessageLog(path) as log:
         await log.begin_epoch()
@@ -295,44 +213,20 @@ async def test_restored_copy_is_noticed(path, tmp_path):
             source.backup(target)
         await log.append("4")
         epoch = log.epoch
-    await life(copy, "other 4", "other 5")
-    assert await places(copy, (3, epoch), (4, epoch)) == [(3, "continued"), (0, "reset")]
-    assert await places(path, (4, epoch)) == [(4, "continued")]
-
-
-async def test_client_without_an_epoch_is_believed_unless_it_is_ahead(path):
-    """As the tutorial's page is."""
-    await life(path, "1", "2")
-    found = await places(path, (0, None), (2, None), (3, None))
-    assert found == [(0, "continued"), (2, "continued"), (0, "reset")]
-
-
-async def test_empty_log_and_the_same_position(path):
-    """Nothing follows, and nothing is wrong."""
-    assert await places(path, (0, None), (1, None)) == [(0, "continued"), (0, "reset")]
-
-
-async def test_looking_at_a_log_begins_no_epoch(path):
-    """A lab looks at the log of a server that goes on: that changes nothing for its clients."""
-    async with MessageLog(path) as log:
-        await log.begin_epoch()
-        await log.append("1")
-        async with MessageLog(path) as other:
-            assert [message.text for message in await other.after(0)] == ["1"]
-        await log.append("2")
-        epoch = log.epoch
-    assert await places(path, (2, epoch)) == [(2, "continued")]
-
-
-# Retention: the newest messages are kept.
+    await life(MessageLog, copy, "other 4", "other 5")
+    assert await places(MessageLog, copy, (3, epoch), (4, epoch)) == [
+        (3, "continued"),
+        (0, "reset"),
+    ]
+    assert await places(MessageLog, path, (4, epoch)) == [(4, "continued")]
 
 
 async def test_log_of_which_everything_is_gone(path):
     """Its offsets go on."""
-    await life(path, "1", "2")
+    await life(MessageLog, path, "1", "2")
     with beside(path) as database:
         database.execute("DELETE FROM messages")
-    assert await places(path, (1, None), (2, None)) == [(2, "gap"), (2, "continued")]
+    assert await places(MessageLog, path, (1, None), (2, None)) == [(2, "gap"), (2, "continued")]
 
 
 async def test_batch_that_fails_trims_nothing(path):
@@ -352,8 +246,8 @@ def test_log_that_keeps_nothing_is_none(path, keep):
         MessageLog(path, keep=keep)
 
 
-async def test_hole_is_never_seen_before_it_is_told(path, monkeypatch):
-    """Whoever reads right after the commit, on another thread, finds `trimmed` raised already."""
+async def test_trimmed_is_raised_before_a_reader_can_miss_a_message(path, monkeypatch):
+    """A reader right after the commit, on another thread, finds `trimmed` already raised."""
     seen = []
     async with MessageLog(path, keep=1) as log:
         await log.append("1")
@@ -373,7 +267,7 @@ async def test_hole_is_never_seen_before_it_is_told(path, monkeypatch):
     assert seen[:3] == [(1, 1), (2, 2), (3, 3)]  # the last look is at the end
 
 
-async def test_head_of_a_file_is_read_beside_whoever_serves_it(path):
+async def test_head_of_a_file_is_read_beside_its_server(path):
     """While the log is open, when it is closed, and when its messages are deleted."""
     async with MessageLog(path) as log:
         assert head_of(path) == 0
@@ -387,7 +281,7 @@ async def test_head_of_a_file_is_read_beside_whoever_serves_it(path):
 
 
 async def test_head_of_a_file_is_read_while_another_writes(path):
-    """Nobody waits: neither the one who looks, nor the one who writes."""
+    """Neither the reader waits, nor the writer."""
     async with MessageLog(path) as log:
         await log.append("a")
         with beside(path) as database:

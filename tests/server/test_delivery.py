@@ -17,7 +17,7 @@ from chatlab.recovery.recovery import Recovery
 from chatlab.server.app import chat
 from chatlab.server.delivery import HIGH_SIZE, HIGH_WATER, NEWEST, PAGE, PAGE_SIZE, Delivery
 from chatlab.server.frames import JoinedWrites
-from chatlab.server.queue import MOST_OUT, PollQueue
+from chatlab.server.queue import MAX_PACKETS_OUT, PollQueue
 
 
 def delivery_of(server):
@@ -176,8 +176,8 @@ async def test_short_absence_reads_no_database(served):
 async def test_memory_holds_the_newest_messages_only(served):
     """Those before them are read from the table."""
     await asyncio.gather(*(served.log.append(str(n)) for n in range(1, NEWEST + 51)))
-    kept = [offset for offset, _ in delivery_of(served)._newest._kept]
-    assert kept == list(range(51, NEWEST + 51))
+    stored = [offset for offset, _ in delivery_of(served)._newest._encoded]
+    assert stored == list(range(51, NEWEST + 51))
     async with wired(served.url) as bob:
         await bob.connect({"serverOffset": 49})
         assert await bob.messages(NEWEST + 1) == numbers(NEWEST + 50, first=50)
@@ -206,11 +206,11 @@ async def test_offset_ahead_of_the_log_starts_again(served):
         assert await bob.messages(1) == [(1, "1")]
 
 
-# A slow reader, and those who come and go.
+# A slow reader, and clients that connect and leave.
 
 
 @pytest.mark.parametrize(
-    ("high_water", "bound"), [(10, 10 + PAGE + MOST_OUT), (10_000, 2000 + MOST_OUT)]
+    ("high_water", "bound"), [(10, 10 + PAGE + MAX_PACKETS_OUT), (10_000, 2000 + MAX_PACKETS_OUT)]
 )
 async def test_slow_reader_is_waited_for(served, monkeypatch, high_water, bound):
     """A connection's queue holds a page more than the high-water mark; without one, everything."""
@@ -253,7 +253,7 @@ async def test_reader_that_stands_still_holds_up_nobody(tmp_path):
                 await asyncio.gather(*(server.log.append(text) for _ in range(100)))
             assert [offset for offset, _ in await carol.messages(3000)] == list(range(1, 3001))
         socket = max(server.sio.eio.sockets.values(), key=held)
-        assert socket.queue.qsize() <= HIGH_WATER + PAGE + MOST_OUT
+        assert socket.queue.qsize() <= HIGH_WATER + PAGE + MAX_PACKETS_OUT
         assert held(socket) <= MOST_HELD
         assert [offset for offset, _ in await bob.messages(3000)] == list(range(1, 3001))
 
@@ -340,7 +340,7 @@ async def test_connection_gone_before_its_stream_begins_leaves_nothing(served):
     "error", [sqlite3.OperationalError("no disk"), TypeError("a bug")], ids=str
 )
 async def test_log_that_cannot_be_read_ends_the_connection_plainly(tmp_path, error):
-    """The client is told that the server disconnects it, and the error is not swallowed."""
+    """The client gets a DISCONNECT, and the error is not swallowed."""
     await filled(tmp_path / "chat.db", 3)
     errors = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
@@ -474,11 +474,11 @@ async def test_events_and_messages_are_recovered_together(tmp_path):
         await tab.close()
 
 
-# Each connection is told its outcome.
+# Each connection gets its outcome.
 
 
-async def told(server, auth, count):
-    """Connect, get so many messages, and return what was told before and after them."""
+async def announced(server, auth, count):
+    """Connect, get so many messages, and return the events before and after them."""
     async with wired(server.url) as wire:
         await wire.connect(auth)
         messages = await wire.messages(count)
@@ -506,19 +506,19 @@ async def told(server, auth, count):
     ],
 )
 async def test_each_position_has_its_outcome(tmp_path, auth, outcome):
-    """Old, current, ahead, trimmed, of another log: all are told, and get what there is."""
+    """Old, current, ahead, trimmed, of another log: each gets its outcome and the messages."""
     async with serving(tmp_path / "chat.db", keep=4) as server:
         for number in range(1, 9):
             await server.log.append(str(number))
-        assert await told(server, auth, len(outcome[2])) == outcome
+        assert await announced(server, auth, len(outcome[2])) == outcome
         known = {"serverOffset": 8, "epoch": server.log.epoch}
-        assert await told(server, known, 0) == ("continued", 8, [], 8)
+        assert await announced(server, known, 0) == ("continued", 8, [], 8)
 
 
 async def test_empty_log_has_its_outcome(served):
-    """There is nothing, and that is told."""
-    assert await told(served, None, 0) == ("continued", 0, [], 0)
-    assert await told(served, {"serverOffset": 1}, 0) == ("reset", 0, [], 0)
+    """There are no messages, and the events say so."""
+    assert await announced(served, None, 0) == ("continued", 0, [], 0)
+    assert await announced(served, {"serverOffset": 1}, 0) == ("reset", 0, [], 0)
 
 
 @pytest.mark.parametrize("epoch", [7, True, [], {}, "x" * 101])
@@ -529,7 +529,7 @@ async def test_epoch_that_is_none_is_refused(served, epoch):
         assert answer.startswith("44") and "bad epoch" in answer
 
 
-async def test_reader_that_is_slower_than_the_log_forgets_is_told_of_the_gap(tmp_path):
+async def test_reader_that_is_slower_than_the_log_deletes_gets_the_gap(tmp_path):
     """What it gets before and after the gap is in order, and the gap is where it says."""
     text, count = "x" * 10_000, 2500
     async with serving(tmp_path / "chat.db", keep=50) as server, wired(server.url) as bob:
@@ -563,11 +563,11 @@ async def test_queue_of_a_reader_who_stopped_is_bounded_in_characters(tmp_path):
 
 
 async def test_newest_in_memory_are_bounded_in_characters(served, monkeypatch):
-    """Fewer are kept when they are long, and nobody misses any."""
+    """Fewer are in memory when they are long, and no client misses one."""
     monkeypatch.setattr(chatlab.server.delivery, "NEWEST_SIZE", 100_000)
     await asyncio.gather(*(served.log.append("x" * 10_000) for _ in range(30)))
-    kept = [offset for offset, _ in delivery_of(served)._newest._kept]
-    assert kept == list(range(22, 31))
+    stored = [offset for offset, _ in delivery_of(served)._newest._encoded]
+    assert stored == list(range(22, 31))
     async with wired(served.url) as bob:
         await bob.connect()
         assert [offset for offset, _ in await bob.messages(30)] == list(range(1, 31))
@@ -581,7 +581,7 @@ async def test_long_messages_make_short_pages(served):
 
 
 async def test_stream_without_an_offset_is_for_those_who_are_recovered(tmp_path):
-    """Anybody else would get the whole log, and nobody would know why."""
+    """Another client would get the whole log, and the reason would be hard to find."""
     async with (
         serving(tmp_path / "chat.db", recovery=Recovery) as server,
         wired(server.url) as wire,
@@ -592,7 +592,7 @@ async def test_stream_without_an_offset_is_for_those_who_are_recovered(tmp_path)
 
 
 async def test_last_messages_that_are_gone_are_a_gap(tmp_path):
-    """Somebody has deleted them: the client is told, and gets what comes next."""
+    """Another program has deleted them: the client gets the gap, and then the next messages."""
     path = tmp_path / "chat.db"
     await filled(path, 5)
     with contextlib.closing(sqlite3.connect(path)) as database, database:

@@ -9,7 +9,7 @@ from engineio.packet import MESSAGE, Packet
 from support import serving, turns, wired
 
 from chatlab.client.tab import ChatClient
-from chatlab.server.frames import MOST_JOINED, JoinedWrites, frame, writable
+from chatlab.server.frames import MAX_JOINED, JoinedWrites, frame, writable
 
 
 class Written:
@@ -50,9 +50,9 @@ async def test_frames_of_one_turn_are_one_write():
 async def test_frames_that_are_many_are_written_at_once():
     """So that the transport can say in time that the other side is too slow."""
     written = Written()
-    JoinedWrites(written).write(b"x" * (MOST_JOINED + 1))
+    JoinedWrites(written).write(b"x" * (MAX_JOINED + 1))
     await turns(1)
-    assert written.done == [b"x" * (MOST_JOINED + 1)]
+    assert written.done == [b"x" * (MAX_JOINED + 1)]
 
 
 @pytest.mark.parametrize("end", ["close", "abort"])
@@ -83,7 +83,7 @@ async def test_frame_is_read_by_a_websocket_client(served, size):
 async def settled(socket):
     """Wait until a WebSocket's writer has sent everything, and asks for more."""
     async with asyncio.timeout(5):
-        await socket.queue.rest()
+        await socket.queue.drain()
         while not socket.queue.idle:
             await turns()
 
@@ -120,7 +120,7 @@ async def test_nothing_is_written_to_one_who_reads_too_slowly(served):
         while writes := writable(socket):
             writes.write(frame("x" * 60_000))
             await turns(1)
-        assert socket.queue.writes.get_write_buffer_size() >= MOST_JOINED
+        assert socket.queue.writes.get_write_buffer_size() >= MAX_JOINED
 
 
 async def test_poll_has_no_frames(served):
