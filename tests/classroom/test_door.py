@@ -4,6 +4,7 @@ import re
 from collections import Counter
 
 import pytest
+from support import Clock
 
 from chatlab.classroom.door import (
     ALPHABET,
@@ -20,16 +21,6 @@ from chatlab.messages import Refused
 
 CODE = "K7PQ2M"
 PHONE, LAPTOP = "192.0.2.7", "192.0.2.8"
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

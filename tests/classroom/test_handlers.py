@@ -6,7 +6,7 @@ import json
 
 import aiohttp
 import pytest
-from support import Forgetful, serving, stored, turns, wired
+from support import Clock, Forgetful, serving, stored, turns, wired
 
 from chatlab.classroom.door import WRONG_CODES
 from chatlab.classroom.handlers import ASK_EVERY, SILENT, ClassHandlers
@@ -22,15 +22,6 @@ TRANSPORTS = [("websocket",), ("polling",), ("polling", "websocket")]
 def said(name="Ann", badge=None, **more):
     """What a student's page says when it connects."""
     return {"code": CODE, "name": name, "badge": badge or name.ljust(16, "x")} | more
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture
@@ -235,7 +226,7 @@ async def test_sender_who_is_too_quick_is_told_so_and_nothing_is_stored(served, 
 async def test_quick_writer_loses_nothing(tab, clock, db, handlers, outbox):
     """Every message is sent again until it is stored, once and in order. One outbox is the control:
     it forgets what it has sent, and loses what was refused."""
-    ticks = itertools.count(0, 0.4)
+    ticks = itertools.count(clock(), 0.4)
     handlers.clock = lambda: next(ticks)
     ann = await tab(**({"outbox": outbox} if outbox else {}))
     texts = [f"message {number}" for number in range(3 * MESSAGES)]

@@ -1,22 +1,13 @@
 """Who is in a class, under which name, and how much a student may send."""
 
 import pytest
+from support import Clock
 
 from chatlab.classroom.names import check_name
 from chatlab.classroom.roster import MAX_STUDENTS, MAX_TABS, MESSAGES, Roster
 from chatlab.messages import MAX_TEXT, NOT_STORED, Refused, check_text
 
 BADGE, OTHER = "b" * 32, "c" * 32
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

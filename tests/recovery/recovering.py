@@ -4,18 +4,9 @@ import asyncio
 import contextlib
 import json
 
-from support import here, serving, turns
+from support import Clock, here, serving, turns
 
 from chatlab.recovery.recovery import Recovery, recovered
-
-
-class Clock:
-    """A clock that a test moves by hand."""
-
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 class Bench:
