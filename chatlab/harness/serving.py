@@ -46,7 +46,9 @@ async def serve(
 @contextlib.asynccontextmanager
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
     """Serve an application until the `async with` block ends; yield the port it listens on."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN)
+    # Compressed bodies stay packed: aiohttp would unpack one for any path, 900 MB from 875 kB.
+    options = {"access_log": None, "auto_decompress": False, "shutdown_timeout": DRAIN}
+    runner = web.AppRunner(app, **options)
     try:
         await runner.setup()
         loop = asyncio.get_running_loop()

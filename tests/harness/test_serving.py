@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import gzip
 import socket
 
+import aiohttp
 import pytest
+from aiohttp import web
 from small_server import PATIENCE, hello
 
 from chatlab.harness.serving import listening
@@ -32,3 +35,46 @@ async def test_crowd_that_comes_at_once_finds_room(tmp_path):
                 one = stack.enter_context(socket.socket())
                 one.settimeout(PATIENCE)
                 one.connect(("127.0.0.1", port))
+
+
+PACKED = gzip.compress(bytes(1_000_000))
+
+
+async def size_of_posted_gzip(port):
+    """Post a body that unpacks to a megabyte; return how many bytes of it the handler reads."""
+    headers = {"Content-Encoding": "gzip"}
+    url = f"http://127.0.0.1:{port}/size"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=PACKED, headers=headers) as answer,
+    ):
+        return int(await answer.text())
+
+
+def sizes():
+    """An application that says how long a body is."""
+
+    async def size(request):
+        return web.Response(text=str(len(await request.read())))
+
+    app = web.Application()
+    app.router.add_post("/size", size)
+    return app
+
+
+async def test_compressed_body_is_not_unpacked():
+    """A stranger who sends a kilobyte costs a kilobyte, whatever it unpacks to."""
+    async with listening(sizes(), "127.0.0.1", 0) as port:
+        assert await size_of_posted_gzip(port) == len(PACKED)
+
+
+async def test_runner_of_aiohttp_unpacks_a_compressed_body():
+    """The control: as aiohttp runs an application, it is a thousand times as much."""
+    runner = web.AppRunner(sizes())
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        assert await size_of_posted_gzip(site.port) == 1_000_000
+    finally:
+        await runner.cleanup()
