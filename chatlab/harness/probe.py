@@ -15,6 +15,7 @@ from typing import Any
 
 import socketio
 
+from chatlab.harness.serving import DRAIN
 from chatlab.log import MessageLog
 from chatlab.messages import Message
 
@@ -119,6 +120,15 @@ class WatchedServer(socketio.AsyncServer):
         while any(busy() for busy in self.handling.values()):
             self.changed.clear()
             await self.changed.wait()
+
+    async def shutdown(self) -> None:
+        """Stop, and end the handlers that still run: the log that they read is closed next."""
+        await super().shutdown()
+        running = [task for task in self.handling if task is not asyncio.current_task()]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running, timeout=DRAIN)
 
 
 def watched(

@@ -1,7 +1,10 @@
 """What a lab asks a server: is it at rest, and will it wait?"""
 
 import asyncio
+import sqlite3
 
+import pytest
+import socketio
 from support import serving, turns
 
 from chatlab.client.tab import ChatClient
@@ -91,3 +94,33 @@ async def test_handlers_of_events_are_background_tasks(tmp_path):
         await tab.call("hello")
         await tab.close()
     assert handling == [True]
+
+
+@pytest.mark.parametrize(
+    ("server", "end"),
+    [
+        (WatchedServer, asyncio.CancelledError),
+        (socketio.AsyncServer, (ValueError, sqlite3.Error)),  # aiosqlite's, or SQLite's
+    ],
+)
+async def test_handler_that_reads_ends_before_its_log_is_closed(tmp_path, server, end):
+    """A server that stops ends it. The control is python-socketio's: there its log fails."""
+    ended = asyncio.get_running_loop().create_future()
+
+    def reading(sio, log):
+        @sio.event
+        async def connect(sid, environ, auth):
+            sio.start_background_task(read)
+
+        async def read():
+            try:
+                while True:
+                    await log.after(0)
+            except BaseException as error:
+                ended.set_result(type(error))
+
+    async with serving(tmp_path / "chat.db", reading, server=server) as served:
+        tab = await ChatClient(served.url).open()
+        await tab.drop()
+        await turns()
+    assert issubclass(await asyncio.wait_for(ended, 10), end)
