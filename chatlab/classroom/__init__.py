@@ -6,8 +6,3 @@ client, the lab or the course.
 
 from chatlab.classroom.classroom import Classroom
 from chatlab.classroom.door import check_code
-
-__all__ = [
-    "Classroom",
-    "check_code",
-]

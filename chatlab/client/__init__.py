@@ -7,5 +7,3 @@ server, and nothing of what is inside a server.
 from chatlab.client.connection import PATIENCE
 from chatlab.client.outbox import Outbox, OutgoingMessage
 from chatlab.client.tab import ChatClient
-
-__all__ = ["PATIENCE", "ChatClient", "Outbox", "OutgoingMessage"]

@@ -9,18 +9,3 @@ from chatlab.course.game import Game, find_fault
 from chatlab.course.guess import Guess
 from chatlab.course.ladder import Climb, climb
 from chatlab.course.rungs import RUNGS, Rung
-
-__all__ = [
-    "RUNGS",
-    "Bars",
-    "Climb",
-    "Game",
-    "Guess",
-    "Rung",
-    "climb",
-    "find_fault",
-    "judged",
-    "should_be_valid",
-    "should_go_wrong",
-    "should_show",
-]

@@ -9,18 +9,3 @@ from chatlab.harness.mishaps import LINK_FAULTS, Mishap, bad_day
 from chatlab.harness.network import Link
 from chatlab.harness.probe import REST, Gate, Hold, WatchedServer, watched
 from chatlab.harness.serving import listening, serve
-
-__all__ = [
-    "LINK_FAULTS",
-    "REST",
-    "BackgroundServer",
-    "Gate",
-    "Hold",
-    "Link",
-    "Mishap",
-    "WatchedServer",
-    "bad_day",
-    "listening",
-    "serve",
-    "watched",
-]

@@ -9,17 +9,3 @@ from chatlab.history.diagram import Diagram
 from chatlab.history.events import SERVER, Event, History, Kind
 from chatlab.history.figure import Figure
 from chatlab.history.steps import Arrival, Step
-
-__all__ = [
-    "SERVER",
-    "Arrival",
-    "Diagram",
-    "Event",
-    "Figure",
-    "History",
-    "Kind",
-    "Step",
-    "Verdict",
-    "Wrong",
-    "check",
-]

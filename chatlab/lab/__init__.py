@@ -7,9 +7,3 @@ must not know which chapter it is used in.
 
 from chatlab.lab.lab import Lab, labs_opened
 from chatlab.lab.studied_server import Pause
-
-__all__ = [
-    "Lab",
-    "Pause",
-    "labs_opened",
-]

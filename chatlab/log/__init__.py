@@ -7,14 +7,3 @@ It promises that a message is on the disk when `append` returns, and that offset
 from chatlab.log.contract import Log
 from chatlab.log.database import Batches, Writer, make_durable, transaction
 from chatlab.log.sqlite import KEY_USED, MessageLog, head_of
-
-__all__ = [
-    "KEY_USED",
-    "Batches",
-    "Log",
-    "MessageLog",
-    "Writer",
-    "head_of",
-    "make_durable",
-    "transaction",
-]

@@ -5,5 +5,3 @@ from pathlib import Path
 PAGE = Path(__file__).parent / "static"
 BROWSER_CLIENT = PAGE / "vendor" / "socket.io.min.js"
 """The official client. The installation of the package fetches it, if npm is available."""
-
-__all__ = ["BROWSER_CLIENT", "PAGE"]

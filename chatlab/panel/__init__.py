@@ -6,11 +6,3 @@ that know its address can use it. It knows aiohttp, and neither labs nor chats.
 
 from chatlab.panel.panel import Panel
 from chatlab.panel.picture import Client, Drawing, Frame, Picture
-
-__all__ = [
-    "Client",
-    "Drawing",
-    "Frame",
-    "Panel",
-    "Picture",
-]

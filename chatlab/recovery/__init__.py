@@ -9,13 +9,3 @@ Who may take over a session: see `registry`. Only `manager` knows the inside of 
 from chatlab.recovery.recovery import Recovery, recovered, session_of
 from chatlab.recovery.sessions import Position, Session, with_offset
 from chatlab.recovery.store import SessionStore
-
-__all__ = [
-    "Position",
-    "Recovery",
-    "Session",
-    "SessionStore",
-    "recovered",
-    "session_of",
-    "with_offset",
-]

@@ -7,11 +7,3 @@ only what the client sends.
 
 from chatlab.server.app import Handlers, chat, create_app, drop_key
 from chatlab.server.delivery import Delivery
-
-__all__ = [
-    "Delivery",
-    "Handlers",
-    "chat",
-    "create_app",
-    "drop_key",
-]
