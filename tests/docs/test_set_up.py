@@ -24,6 +24,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")' "$@"
 """A Python that says that it is another version."""
 
 
+HANDED_ON = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "PYTHON", "WORKERS")
+"""What a make has for the makes below it."""
+
+
 class Course:
     """A copy of what sets the project up, with a Python of its own on the PATH."""
 
@@ -46,11 +50,12 @@ class Course:
 
     def make(self, *options):
         """Return what `make ready` says, and how it ended."""
-        path = f"{self.bin}:{os.environ['PATH']}"
+        # Not what the tests were started with: `make test PYTHON=...` hands PYTHON on to this make.
+        ours = {name: value for name, value in os.environ.items() if name not in HANDED_ON}
         done = subprocess.run(
             ["make", "--silent", "ready", *options],
             cwd=self.folder,
-            env=os.environ | {"PATH": path},
+            env=ours | {"PATH": f"{self.bin}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
         )
