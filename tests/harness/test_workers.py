@@ -105,10 +105,10 @@ def test_interrupt_of_the_notebook_does_not_reach_a_process(monkeypatch):
 class Broken:
     """The pipe to a process that has ended, on Windows: its error has another name there."""
 
-    def write(self, data):
+    def write(self, data=b""):
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    flush = close = partial(write, None, b"")
+    flush = close = write
 
 
 def test_process_that_ends_before_it_reads_is_an_error_in_the_cell(monkeypatch):
