@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
+import engineio
 import socketio
 from aiohttp import web
 
@@ -15,12 +16,22 @@ TRANSPORTS = web.AppKey("transports", set[asyncio.Transport])
 """The transports of the requests that are being answered."""
 
 
-async def end(sio: socketio.AsyncServer, eio_sid: str | None) -> None:
+async def end(eio: engineio.AsyncServer, eio_sid: str | None) -> None:
     """End an Engine.IO connection if there is one. Do not wait for its client to poll again."""
-    if eio_sid in sio.eio.sockets:
-        socket = sio.eio.sockets[eio_sid]
+    if socket := eio.sockets.get(eio_sid):
         await socket.close(wait=False)
         socket.queue.put_nowait(None)  # for Engine.IO: close the WebSocket after these packets
+        eio.sockets.pop(eio_sid, None)
+
+
+async def cut(eio: engineio.AsyncServer, eio_sid: str) -> None:
+    """End a connection whose client does not read: nothing more is sent."""
+    if socket := eio.sockets.get(eio_sid):
+        await end(eio, eio_sid)
+        socket.queue.clear()
+        socket.queue.put_nowait(None)
+        if socket.queue.writes:
+            socket.queue.writes.abort()
 
 
 async def hang_up(app: web.Application) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from contextvars import ContextVar
 from typing import Any
 
 from engineio.async_socket import AsyncSocket
@@ -18,8 +17,6 @@ MAX_JOINED = 1 << 16
 """The most bytes that wait to be joined into one write: asyncio's own limit for a slow reader."""
 FINAL_TEXT = 0x81
 """The first byte of a frame with a whole text: https://www.rfc-editor.org/rfc/rfc6455#section-5.2"""
-WRITES: ContextVar[JoinedWrites | None] = ContextVar("writes", default=None)
-"""The transport of the WebSocket that this request opens."""
 
 
 class JoinedWrites:

@@ -1,145 +1,174 @@
-"""Middlewares for Engine.IO's requests: most of them prevent that Engine.IO loses messages.
+"""Engine.IO's requests: what is wrong with one is found before Engine.IO can lose a message.
 
-It knows requests and the connections that they belong to. It must not know the chat.
+It knows requests and the connections that they belong to. It must not know Socket.IO.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import engineio
 from aiohttp import hdrs, web
-from engineio.packet import CLOSE, MESSAGE, PONG, UPGRADE
-from engineio.payload import Payload
+from engineio.async_socket import AsyncSocket
 
-from chatlab.server.ending import SIO, TRANSPORTS, end
-from chatlab.server.frames import WRITES, JoinedWrites
+from chatlab.server import websocket
+from chatlab.server.ending import end
+from chatlab.server.packets import packets_in
+from chatlab.server.queue import Answered, PollQueue
 
-POSTED = (CLOSE, PONG, MESSAGE, UPGRADE)
-"""The types of Engine.IO's packets that a client sends over polling."""
-UNREADABLE = (ValueError, LookupError, RecursionError)
-"""What Engine.IO raises for a packet that it cannot read."""
+UNREADABLE = (ValueError, ConnectionError, web.RequestPayloadError, web.HTTPRequestEntityTooLarge)
+"""What is raised for a body that is not complete, too long or not readable."""
+FEW = 20
+"""Packets of one request that are handled before other connections have their turn."""
+UPGRADE_POLL = 0.1
+"""Seconds after which a poll during an upgrade is answered, as in the official server."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@web.middleware
-async def _remember_transport(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Store the transport of each request that is being answered, for `hang_up`.
+class Requests:
+    """Gives the requests that are valid to Engine.IO's `answer`, and refuses the others.
 
-    It is no error if the client closes the transport before it has the answer.
+    `transports` has the transports of the requests that are being answered, for `hang_up`.
     """
-    transports, transport = request.app[TRANSPORTS], request.transport
-    transports.add(transport)
-    try:
-        return await handler(request)
-    except ConnectionResetError:
-        return web.Response()
-    finally:
-        transports.discard(transport)
+
+    def __init__(
+        self, eio: engineio.AsyncServer, answer: Handler, transports: set[asyncio.Transport]
+    ) -> None:
+        self._eio, self._answer, self._transports = eio, answer, transports
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request. It is no error if the client hangs up before it has the answer."""
+        if _is_invalid(request):
+            return bad_request()
+        transport = request.transport
+        self._transports.add(transport)
+        try:
+            return await self._serve(request)
+        except ConnectionResetError:
+            return web.Response()
+        finally:
+            self._transports.discard(transport)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        socket = self._eio.sockets.get(request.query.get("sid"))
+        if socket is None or request.method == hdrs.METH_OPTIONS:
+            # A new connection, or the question of a browser. Engine.IO refuses an unknown sid.
+            return await self._answer(request)
+        if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+            taken = socket.upgraded or socket.queue.upgrade
+            return await (websocket.refuse if taken else self._answer)(request)
+        if socket.upgraded or socket.closing:
+            return bad_request()
+        if _is_repeated(request, socket.queue) or not await socket.check_ping_timeout():
+            return await self._refuse(socket)
+        return await (self._poll if request.method == hdrs.METH_GET else self._post)(
+            request, socket
+        )
+
+    async def _poll(self, request: web.Request, socket: AsyncSocket) -> web.StreamResponse:
+        socket.upgrading = False  # Engine.IO would answer a poll at once, and the next one again
+        with _under_way(request, socket.queue), _short_while_upgrading(socket.queue):
+            answer = await self._answer(request)
+        if request.transport is None or request.transport.is_closing():
+            await end(self._eio, socket.sid)  # nobody gets what was taken out of the queue
+        return answer
+
+    async def _post(self, request: web.Request, socket: AsyncSocket) -> web.StreamResponse:
+        try:
+            with _under_way(request, socket.queue):
+                body = await request.read()
+            socket.queue.posted = packets_in(body, self._eio.max_http_buffer_size)
+        except UNREADABLE:
+            return await self._refuse(socket)
+        answer = await self._answer(request)
+        if answer.body == b"OK":  # https://socket.io/docs/v4/engine-io-protocol/#sending-data
+            answer.body = b"ok"
+        return answer
+
+    async def _refuse(self, socket: AsyncSocket) -> web.Response:
+        await end(self._eio, socket.sid)
+        return bad_request()
 
 
-@web.middleware
-async def _once(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """End a connection that repeats a request, or polls twice at once; its client reconnects.
+def _is_invalid(request: web.Request) -> bool:
+    """Whether it is no request of Engine.IO's fourth version, or asks for JSONP.
+
+    See https://socket.io/docs/v4/engine-io-protocol/#query-parameters. JSONP is of older versions.
+    """
+    return not request.query.get("transport") or "j" in request.query
+
+
+def _is_repeated(request: web.Request, queue: PollQueue) -> bool:
+    """Whether a client sends a request again, or two at once: then its connection has to end.
 
     Browsers and aiohttp repeat a request by themselves if the connection breaks before the answer
     arrives. Then the messages in the first answer are lost, and Engine.IO would go on after them.
+    Official clients mark each request with a `t` of its own. Where `t` is a number, such as the
+    time in seconds (C#), two requests may share it: it is a repeat if the answer may be lost.
+    Some clients do not mark their requests at all.
     """
-    socket = request.app[SIO].eio.sockets.get(request.query.get("sid"))
-    if socket is None or request.query.get("transport") != "polling":
-        return await handler(request)
-    queue, poll = socket.queue, request.method == hdrs.METH_GET
-    stamp = request.query.get("t")
-    repeated = stamp is not None and stamp == queue.stamps.get(request.method)
-    if repeated or (poll and queue.polls):
-        await end(request.app[SIO], socket.sid)
-        return web.Response(status=web.HTTPBadRequest.status_code)
-    queue.stamps[request.method] = stamp
-    queue.polls += poll
+    mark = request.query.get("t")
+    last = queue.answered.get(request.method)
+    if request.method in queue.under_way:
+        return True
+    if mark is None or last is None or mark != last.mark:
+        return False
+    return last.may_be_lost or not mark.isdecimal()
+
+
+@contextlib.contextmanager
+def _under_way(request: web.Request, queue: PollQueue) -> Iterator[None]:
+    """Note that a poll waits, or that the body of a POST is read; and then that it was."""
+    queue.under_way.add(request.method)
     try:
-        return await handler(request)
+        yield
     finally:
-        queue.polls -= poll
+        queue.under_way.discard(request.method)
+        mark, transport = request.query.get("t"), request.transport
+        queue.answered[request.method] = Answered(mark, transport, request.keep_alive)
 
 
-@web.middleware
-async def _readable(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give Engine.IO a POST only when all of its body has arrived and is readable.
-
-    `content.read(length)` returns only the part that has arrived, and Engine.IO takes it for all:
-    it would lose the messages in the rest, and answer 200.
-    """
+@contextlib.contextmanager
+def _short_while_upgrading(queue: PollQueue) -> Iterator[None]:
+    """End a poll soon if the client waits for its end, to go on with a WebSocket."""
+    if not (queue.upgrade and queue.upgrade.probed):
+        yield
+        return
+    timer = asyncio.get_running_loop().call_later(UPGRADE_POLL, queue.end_poll)
     try:
-        if request.method == hdrs.METH_POST:
-            longest = request.app[SIO].eio.max_http_buffer_size
-            request = _Complete(request, _checked(await request.read(), longest))
-        return await handler(request)
-    except UNREADABLE:
-        await end(request.app[SIO], _eio_sid(request))
-        if request.method == hdrs.METH_GET:  # a WebSocket: it cannot be answered any more
-            request.transport.abort()
-        return web.Response(status=web.HTTPBadRequest.status_code)
+        yield
+    finally:
+        timer.cancel()
 
 
-def _checked(body: bytes, longest: int) -> bytes:
-    """Return the body of a request. Raises one of UNREADABLE if Engine.IO cannot read it.
+async def handle_packets(
+    eio: engineio.AsyncServer, socket: AsyncSocket, environ: dict[str, Any]
+) -> None:
+    """Handle the packets of a POST.
 
-    Engine.IO notices these errors too, but answers only after the client has polled all packets in
-    the queue. By then it refuses the polls, because the connection is closed.
+    Engine.IO's own method takes the part of the body that has arrived for all of it: it would lose
+    the messages in the rest. And it looks for JSON in each packet.
     """
-    if len(body) > longest:
-        raise ValueError("a request that is too long")
-    for packet in Payload(encoded_payload=body.decode()).packets:
-        if packet.packet_type not in POSTED:
-            raise ValueError("a packet of no type that a client posts")
-    return body
+    for number, packet in enumerate(socket.queue.posted):
+        if socket.closing:
+            break
+        if number % FEW == FEW - 1:
+            await asyncio.sleep(0)
+        await socket.receive(packet)
+    if socket.closed:
+        socket.queue.end_poll()
+        eio.sockets.pop(socket.sid, None)
 
 
-def _eio_sid(request: web.Request) -> str | None:
-    """Return the id of the Engine.IO connection that a request names or has just opened."""
-    opened = request.app[SIO].environ.items()
-    sids = (sid for sid, environ in opened if environ["aiohttp.request"] is request)
-    return request.query.get("sid") or next(sids, None)
+def bad_request() -> web.Response:
+    """Return the answer to a request that is not valid."""
+    return web.Response(status=web.HTTPBadRequest.status_code)
 
 
-class _Complete:
-    """A request whose `content.read` returns the whole body. All else is the original request's."""
-
-    def __init__(self, request: web.Request, body: bytes) -> None:
-        self._request, self._body = request, body
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._request, name)
-
-    @property
-    def content(self) -> _Complete:
-        return self
-
-    async def read(self, length: int = -1) -> bytes:
-        return self._body
-
-
-@web.middleware
-async def _joined(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Join the frames that are written to a WebSocket in one turn of the loop."""
-    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-        request.protocol.transport = writes = JoinedWrites(request.transport)
-        WRITES.set(writes)  # for the queue of the connection that this request opens
-        if socket := request.app[SIO].eio.sockets.get(request.query.get("sid")):
-            socket.queue.writes = writes
-    return await handler(request)
-
-
-@web.middleware
-async def _uncompressed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Do not compress WebSocket frames: for short messages this costs more than it saves."""
-    if hdrs.SEC_WEBSOCKET_EXTENSIONS in request.headers:
-        headers = request.headers.copy()
-        del headers[hdrs.SEC_WEBSOCKET_EXTENSIONS]
-        request = request.clone(headers=headers)
-    return await handler(request)
-
-
-MIDDLEWARES = [_joined, _remember_transport, _uncompressed, _once, _readable]
-"""A request passes them in this order."""
+async def bad_method(request: web.Request) -> web.Response:
+    """Answer a request whose method Engine.IO does not have."""
+    return bad_request()

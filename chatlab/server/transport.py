@@ -1,78 +1,119 @@
-"""Socket.IO on aiohttp, without the errors of python-engineio that lose messages.
+"""Socket.IO on aiohttp, with what python-engineio lacks of the protocol and loses of messages.
 
-python-engineio reads a request before all of it has arrived, it limits the number of packets in a
-request, and an invalid packet ends in a traceback. The modules `queue`, `requests`, `packets` and
-`ending` correct this, and this module attaches them to a server. It must not know the chat.
+python-engineio reads a request before all of it has arrived, waits for ever for a client that does
+not go on, and an invalid packet ends in a traceback. The modules `requests`, `websocket`, `queue`,
+`packets` and `ending` correct this, and this module attaches them to a server. It must not know the
+chat.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import engineio
 import socketio
 from aiohttp import web
-from engineio.payload import Payload
-from socketio.packet import CONNECT
+from socketio.packet import CONNECT, CONNECT_ERROR
 
-from chatlab.server.ending import SIO, TRANSPORTS, end, hang_up
-from chatlab.server.packets import ATTACHED, StrictPacket, Unreadable
+from chatlab.messages import Refused
+from chatlab.server.ending import SIO, TRANSPORTS, cut, end, hang_up
+from chatlab.server.packets import ATTACHED, MAX_CONNECT, StrictPacket, TooLong, Unreadable
 from chatlab.server.queue import PollQueue
-from chatlab.server.requests import MIDDLEWARES
+from chatlab.server.requests import Requests, bad_method, handle_packets
+from chatlab.server.websocket import WebSocket
 
 # What this folder uses of other libraries although it is private or not documented. A test checks
 # that it is still there.
 #
 # python-engineio
-#   AsyncServer: create_queue, sockets, handlers["message"], max_http_buffer_size
-#   AsyncSocket: queue, sid, upgraded, closing, closed, close(wait, abort). `poll` takes packets
-#       with `queue.get`, then with `queue.get_nowait` until QueueEmpty; None in the queue ends a
-#       WebSocket. A packet of an unknown type is logged as "Unknown receive error".
-#   Payload(encoded_payload): packets, max_decode_packets; Packet: packet_type, data, and the types
-#       CLOSE, MESSAGE, PONG, UPGRADE
+#   AsyncServer: create_queue, handle_request, sockets, handlers["connect"] and ["message"],
+#       max_http_buffer_size, ping_interval, ping_interval_grace_period, and _async["websocket"]:
+#       the class that serves a WebSocket, made with a method of the AsyncSocket and the server
+#   AsyncSocket: queue, sid, connected, upgrading, upgraded, closing, closed, receive,
+#       close(wait, abort), check_ping_timeout, handle_post_request. `poll` takes packets with
+#       `queue.get`, then with `queue.get_nowait` until QueueEmpty; None in the queue ends a
+#       WebSocket. A POST is answered with "OK".
+#   Packet: packet_type, data, and the types OPEN to NOOP
 #   the environ of a request: "aiohttp.request"
 # python-socketio
-#   AsyncServer: eio, environ, handlers, manager
-#   AsyncManager: eio_sid_from_sid, sid_from_eio_sid
-#   Packet(encoded_packet): packet_type, namespace, data, decode, add_attachment,
-#       reconstruct_binary (a class method), and the types ACK to EVENT
+#   AsyncServer: eio, environ, handlers, manager. A namespace that it does not know is refused with
+#       "Unable to connect".
+#   AsyncManager: eio_sid_from_sid, sid_from_eio_sid; the callbacks of a sid begin at 1
+#   Packet(encoded_packet): packet_type, namespace, id, data, encode, decode, add_attachment,
+#       reconstruct_binary (a class method), and the types CONNECT to BINARY_ACK
 # aiohttp
 #   Request.protocol.transport: a WebSocket writes to the object that is there
 # asyncio
-#   Queue.get takes the item with `get_nowait`
+#   Queue.get takes the item with `get_nowait`, and `put` adds it with `put_nowait`
 
-MAX_PACKETS_IN = 50_000
-"""The most packets in one request: more chat messages than fit into a request of a megabyte."""
+PATH = "socket.io"
+"""Where Socket.IO is, in the application."""
+CONNECT_TIMEOUT = 45.0
+"""Seconds in which a connection has to send CONNECT, as in the official server."""
 ORDERED = tuple(map(str, (CONNECT, *ATTACHED)))
 """The types of packet that are valid only before CONNECT or only after it."""
+REFUSAL = Refused("bad auth", f"CONNECT has more than {MAX_CONNECT:,} characters")
+TOO_LONG = f"{CONNECT_ERROR}" + json.dumps({"message": str(REFUSAL), "data": REFUSAL.as_dict()})
+"""The refusal of a CONNECT that is longer than a token needs."""
+
+Receive = Callable[..., Awaitable[Any]]
 
 
-def attach(sio: socketio.AsyncServer, app: web.Application) -> None:
+def attach(sio: socketio.AsyncServer, app: web.Application, path: str = PATH) -> None:
     """Make an application serve Socket.IO, and cut all connections when it stops.
 
     The server must have been made with `serializer=StrictPacket`.
     """
-    Payload.max_decode_packets = MAX_PACKETS_IN
-    sio.eio.create_queue = PollQueue
-    sio.eio.on("message", partial(_receive, sio, sio.eio.handlers["message"]))
+    eio = sio.eio
     app[SIO], app[TRANSPORTS] = sio, set()
-    app.middlewares.extend(MIDDLEWARES)
-    sio.attach(app)
+    eio.create_queue = PollQueue
+    eio._async = eio._async | {"websocket": WebSocket}
+    eio.handle_request = Requests(eio, eio.handle_request, app[TRANSPORTS]).handle
+    eio.on("connect", partial(_opened, sio, eio.handlers["connect"]))
+    eio.on("message", partial(_receive, sio, eio.handlers["message"]))
+    sio.attach(app, path)
+    app.router.add_route("*", f"/{path}/", bad_method)
     app.on_shutdown.append(hang_up)
 
 
-async def _receive(
-    sio: socketio.AsyncServer, receive: Callable[..., Awaitable[None]], eio_sid: str, data: Any
-) -> None:
+async def _opened(
+    sio: socketio.AsyncServer, opened: Receive, eio_sid: str, environ: dict[str, Any]
+) -> Any:
+    """Give a new connection its corrections, and the time in which it has to send CONNECT."""
+    eio, socket = sio.eio, sio.eio.sockets[eio_sid]
+    _correct_times(eio, socket.queue)
+    socket.handle_post_request = partial(handle_packets, eio, socket)
+    socket.queue.overfull = partial(eio.start_background_task, cut, eio, eio_sid)
+    socket.queue.deadline = asyncio.get_running_loop().call_later(
+        CONNECT_TIMEOUT, eio.start_background_task, end, eio, eio_sid
+    )
+    return await opened(eio_sid, environ)
+
+
+def _correct_times(eio: engineio.AsyncServer, queue: PollQueue) -> None:
+    """Correct the first packet of a connection: Engine.IO rounds the interval to a second."""
+    greeting = queue.get_nowait()
+    queue.task_done()
+    seconds = eio.ping_interval + eio.ping_interval_grace_period
+    greeting.data["pingInterval"] = round(seconds * 1000)
+    queue.put_nowait(greeting)
+
+
+async def _receive(sio: socketio.AsyncServer, receive: Receive, eio_sid: str, data: Any) -> None:
     """Give a packet to Socket.IO. End the connection if it is invalid: the official server does."""
     if eio_sid not in sio.eio.sockets or sio.eio.sockets[eio_sid].closing:
         return  # it arrived after the connection was ended
     try:
         _check_order(sio, eio_sid, data)
         await receive(eio_sid, data)
+    except TooLong:
+        await sio.eio.send(eio_sid, TOO_LONG)
     except Unreadable:
-        await end(sio, eio_sid)
+        await end(sio.eio, eio_sid)
 
 
 def _check_order(sio: socketio.AsyncServer, eio_sid: str, data: Any) -> None:
@@ -89,3 +130,4 @@ def _check_order(sio: socketio.AsyncServer, eio_sid: str, data: Any) -> None:
     connected = sio.manager.sid_from_eio_sid(eio_sid, packet.namespace or "/") is not None
     if connected == (packet.packet_type == CONNECT):
         raise Unreadable("a CONNECT or attachments out of turn")
+    sio.eio.sockets[eio_sid].queue.deadline.cancel()

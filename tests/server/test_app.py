@@ -177,12 +177,14 @@ async def test_packet_that_makes_no_sense_ends_its_connection_only(served, packe
     assert caplog.records == []
 
 
-async def test_packet_of_no_known_type_is_passed_over(served, caplog):
-    """Engine.IO goes on with the connection, and so do we."""
+@pytest.mark.parametrize("packet", ["9", "x", "", "2", "0", "4[[]]"])
+async def test_packet_of_no_known_type_ends_its_connection_only(served, caplog, packet):
+    """The official server closes it too: a client that sends this is no client of Engine.IO."""
     async with wired(served.url) as ann:
         await ann.connect()
-        await ann.ws.send_str("9")
-        assert await ann.emit(1, "one") == [1]
+        await ann.ws.send_str(packet)
+        assert await ended(ann.ws)
+        assert await alive(served) == [1]
     assert caplog.records == []
 
 

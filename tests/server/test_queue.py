@@ -17,7 +17,7 @@ async def test_queue_is_a_queue():
     """Everything comes out once and in order, whatever the polls."""
     queue = PollQueue()
     for number in range(40):
-        queue.put_nowait(number)
+        queue.put_nowait(EnginePacket(MESSAGE, str(number)))
     out, polls = [], 0
     while not queue.empty():
         out.append(await queue.get())
@@ -27,7 +27,8 @@ async def test_queue_is_a_queue():
                 out.append(queue.get_nowait())
             except asyncio.QueueEmpty:
                 break
-    assert out == list(range(40))
+    assert [packet.data for packet in out] == [str(number) for number in range(40)]
+    assert queue.size == 0
     assert polls == 3
 
 

@@ -90,12 +90,12 @@ async def test_repeated_poll_ends_the_connection(served):
     async with aiohttp.ClientSession() as session:
         address = await opened(session, served.url)
         await served.log.append("in the first answer")
-        async with session.get(f"{address}&t=1") as answer:
+        async with session.get(f"{address}&t=PaT1k") as answer:
             assert "in the first answer" in await answer.text()
         await served.log.append("in the second answer")
-        async with session.get(f"{address}&t=1") as answer:
+        async with session.get(f"{address}&t=PaT1k") as answer:
             assert answer.status == 400
-        async with session.get(f"{address}&t=2") as answer:
+        async with session.get(f"{address}&t=PaT1l") as answer:
             assert answer.status == 400
 
 
@@ -123,7 +123,7 @@ async def test_repeated_request_with_messages_is_handled_once(served):
         address = await opened(session, served.url)
         statuses = []
         for _ in range(2):
-            async with session.post(f"{address}&t=1", data=packets("once")) as answer:
+            async with session.post(f"{address}&t=PaT1k", data=packets("once")) as answer:
                 statuses.append(answer.status)
         await served.log.newer(0)
         await turns()

@@ -9,11 +9,12 @@ import engineio.packet
 import socketio
 import socketio.packet
 from aiohttp import web
-from engineio.payload import Payload
 from polling import opened, packets
 from support import Hold, serving, wired
 
 from chatlab.server.queue import PollQueue
+from chatlab.server.requests import handle_packets
+from chatlab.server.websocket import WebSocket
 
 
 async def test_request_with_thousands_of_packets_is_taken(served):
@@ -67,35 +68,45 @@ async def test_names_that_the_libraries_do_not_document_are_there(served):
         [(eio_sid, socket)] = sio.eio.sockets.items()
         request = sio.environ[eio_sid]["aiohttp.request"]
         objects = [
-            (sio.eio, "create_queue sockets handlers max_http_buffer_size"),
-            (socket, "queue sid upgraded closing closed close poll"),
-            (Payload(encoded_payload="2"), "packets max_decode_packets"),
-            (engineio.packet, "CLOSE MESSAGE PONG UPGRADE"),
+            (sio.eio, "create_queue handle_request sockets handlers max_http_buffer_size _async"),
+            (sio.eio, "ping_interval ping_interval_grace_period"),
+            (socket, "queue sid connected upgrading upgraded closing closed receive close poll"),
+            (socket, "check_ping_timeout handle_post_request"),
+            (engineio.packet, "OPEN CLOSE PING PONG MESSAGE UPGRADE NOOP"),
             (engineio.packet.Packet(encoded_packet="2"), "packet_type data"),
             (sio, "eio environ handlers manager"),
             (sio.manager, "eio_sid_from_sid sid_from_eio_sid"),
-            (socketio.packet, "ACK BINARY_ACK BINARY_EVENT CONNECT DISCONNECT EVENT"),
+            (socketio.packet, "CONNECT DISCONNECT EVENT ACK CONNECT_ERROR BINARY_EVENT BINARY_ACK"),
             (
                 socketio.packet.Packet(encoded_packet='2["a"]'),
-                "packet_type namespace data decode add_attachment reconstruct_binary",
+                "packet_type namespace id data encode decode add_attachment reconstruct_binary",
             ),
             (request, "protocol"),
             (request.protocol, "transport"),
         ]
     assert missing(objects) == []
     assert missing([(sio, "eio nothing_of_this_name")]) == ["nothing_of_this_name"]
-    assert "message" in sio.eio.handlers
+    assert {"connect", "message"} <= set(sio.eio.handlers)
+    assert sio.eio._async["websocket"] is WebSocket
+    assert socket.handle_post_request.func is handle_packets
     assert isinstance(socket.queue, PollQueue)  # made by `create_queue`
     assert inspect.ismethod(socketio.packet.Packet.reconstruct_binary)
     inspect.signature(socket.close).bind(wait=False, abort=True)
 
 
 def test_libraries_work_as_the_list_in_transport_says():
-    """The few facts that are no names: what they do with a queue, and what they log."""
+    """The few facts that are no names."""
     socket = engineio.async_socket
-    assert "Unknown receive error" in inspect.getsource(socket)
+    assert (
+        "_async['websocket'](\n            self._websocket_handler, self.server"
+        in inspect.getsource(socket.AsyncSocket._upgrade_websocket)
+    )
+    assert "b'OK'" in inspect.getsource(engineio.base_server.BaseServer._ok)
+    assert "'Unable to connect'" in inspect.getsource(socketio.AsyncServer._handle_connect)
+    assert "{0: itertools.count(1)}" in inspect.getsource(socketio.AsyncManager._generate_ack_id)
     poll = inspect.getsource(socket.AsyncSocket.poll)
     assert poll.index("queue.get()") < poll.index("queue.get_nowait()") < poll.index("QueueEmpty:")
     assert "get_nowait()" in inspect.getsource(asyncio.Queue.get)
+    assert "put_nowait(item)" in inspect.getsource(asyncio.Queue.put)
     writes = inspect.getsource(web.WebSocketResponse)
     assert "request._protocol.transport" in writes or "request.transport" in writes
