@@ -1,6 +1,7 @@
 """Serve a web application on the running event loop, until an event tells it to stop.
 
-This module knows asyncio and aiohttp. It must not know threads, processes or notebooks.
+This module knows asyncio and aiohttp, and what one client may cost. It must not know threads,
+processes or notebooks.
 """
 
 from __future__ import annotations
@@ -13,11 +14,10 @@ from typing import Any
 
 from aiohttp import web
 
+from chatlab.harness.listener import Listener
+
 Build = Callable[[], web.Application]
 Report = Callable[[BaseException], None]
-CROWD = 4096
-"""How many connections may wait to be accepted, if the system allows so many. A client that finds
-no place tries again after one second, then two, four, eight: with many clients this takes long."""
 DRAIN = 0.1
 """Seconds that a server, when it stops, gives to unfinished requests."""
 
@@ -51,29 +51,10 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
     runner = web.AppRunner(app, **options)
     try:
         await runner.setup()
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(runner.server, host, port, backlog=CROWD)
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            await stop_listening(server)
+        async with Listener(runner.server, host, port) as listener:
+            yield listener.port
     finally:
         await runner.cleanup()
-
-
-async def stop_listening(server: asyncio.Server) -> None:
-    """Close the listening sockets so that no connection is left half accepted.
-
-    asyncio accepts a connection in two steps. If the server is closed between them, the second
-    step fails, and the socket stays open until garbage collection. So this stops the first step,
-    lets the second one finish, and then closes. It relies on something undocumented: asyncio
-    accepts connections in a reader of the listening socket.
-    """
-    with contextlib.suppress(NotImplementedError):  # Windows: its loop has no readers
-        for listener in server.sockets:
-            asyncio.get_running_loop().remove_reader(listener)
-        await asyncio.sleep(0)
-    server.close()
 
 
 def _report(report: Report, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
