@@ -94,6 +94,18 @@ def test_program_says_where_it_is_and_serves_the_page(tmp_path):
         assert process.communicate(timeout=PATIENCE) == ("", "")
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+@pytest.mark.parametrize("host", ["::1", "::", "0.0.0.0", "localhost"])
+def test_every_address_that_is_said_can_be_opened(tmp_path, host):
+    """The one for this machine, and that for others: "::" is no address, and ::1 needs brackets."""
+    with program(tmp_path, "--port", 0, "--host", host) as process:
+        said = process.stdout.readline()
+        urls = re.findall(r"http://[^\s,]+", said)
+        assert re.fullmatch(r"http://(localhost|\[::1\]):\d+", urls[0]), said
+        for url in urls:
+            assert "<title>" in get(url)
+
+
 @pytest.mark.parametrize("transport", [None, "websocket", "polling"])
 @pytest.mark.parametrize(
     ("name", "code"),
