@@ -48,11 +48,7 @@ class Listener(Openable):
 
     async def open(self) -> Self:
         """Begin to accept. Raises OSError if the address or the port cannot be used."""
-        found = await asyncio.get_running_loop().getaddrinfo(
-            self.host or None, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
-        self._sockets = _listening(list(addresses), dual=self.host == "::")
+        self._sockets = _listening(self.host, self.port)
         self.port = self._sockets[0].getsockname()[1]
         self._tasks = [asyncio.create_task(self._accept(one)) for one in self._sockets]
         return self
@@ -99,13 +95,17 @@ class Listener(Openable):
             connection.close()
 
 
-def _listening(addresses: list[tuple[int, tuple]], *, dual: bool) -> list[socket.socket]:
-    """Return a listening socket for each address that this machine has, all on one port."""
-    dual = dual and socket.has_dualstack_ipv6()
+def _listening(host: str, port: int) -> list[socket.socket]:
+    """Return a listening socket for each address of a host, all on one port.
+
+    An address that this machine does not have is left out, if there is another.
+    """
+    dual = host == "::" and socket.has_dualstack_ipv6()
+    # Not the loop's `getaddrinfo`, which leaves a thread behind: this machine knows its own names.
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with contextlib.ExitStack() as stack:
         sockets: list[socket.socket] = []
-        for family, (name, port, *rest) in addresses:
-            port = sockets[0].getsockname()[1] if sockets else port
+        for family, (name, _, *rest) in dict.fromkeys((each[0], each[4]) for each in found):
             try:
                 made = socket.create_server(
                     (name, port, *rest), family=family, backlog=CROWD, dualstack_ipv6=dual
@@ -117,6 +117,7 @@ def _listening(addresses: list[tuple[int, tuple]], *, dual: bool) -> list[socket
             else:
                 made.setblocking(False)
                 sockets.append(stack.enter_context(made))
+                port = made.getsockname()[1]
         if not sockets:
             raise not_here
         stack.pop_all()  # nothing went wrong: they stay open
