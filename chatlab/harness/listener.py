@@ -89,8 +89,10 @@ class Listener(Openable):
             _say_once("this process has almost as many files open as it may (ulimit -n)")
             await asyncio.sleep(0)  # however many come, those who are here have their turn
             return
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self.make, connection)
+            # Whole, even if the task is ended here: uvloop would leave a protocol without its end.
+            await asyncio.shield(loop.connect_accepted_socket(self.make, connection))
         except OSError:  # the client has gone already
             connection.close()
 

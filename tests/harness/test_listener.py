@@ -228,3 +228,29 @@ async def test_listener_goes_on_after_the_system_could_not_accept(monkeypatch, c
     [said] = caplog.records
     assert said.levelno == logging.WARNING
     assert "no more files" in said.message
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_connection_that_is_accepted_while_the_listener_stops_is_whole(loop):
+    """It is closed when its protocol says so; uvloop would take its socket away under its hands."""
+    kind = pytest.importorskip(loop)
+
+    class Ended(Said):
+        def connection_lost(self, error):
+            ended.set_result(error)
+
+    def stop_and_make():
+        asyncio.get_running_loop().call_soon(open_now._tasks[0].cancel)  # as `close` does
+        return Ended()
+
+    async def main():
+        nonlocal ended, open_now
+        ended = asyncio.get_running_loop().create_future()
+        async with Listener(stop_and_make, "127.0.0.1", 0) as open_now:
+            assert await hear("127.0.0.1", open_now.port) == b"hello"
+            async with asyncio.timeout(PATIENCE):
+                assert await ended is None
+
+    ended = open_now = None
+    with asyncio.Runner(loop_factory=kind.new_event_loop) as runner:
+        runner.run(main())
