@@ -27,6 +27,9 @@ except ImportError:  # Windows, where connections are no files
 CROWD = 4096
 """How many connections may wait to be accepted, if the system allows so many. A client that finds
 no place tries again after one second, then two, four, eight: with many clients this takes long."""
+MOST_FILES = 10_000
+"""Open files that are enough when all students of a full class reconnect at once: one student needs
+three to six of them."""
 RESERVE = 32
 """Files that no new connection gets: the database and the page need some. Where a process may open
 only few files, it is a quarter of them."""
@@ -48,6 +51,7 @@ class Listener(Openable):
 
     async def open(self) -> Self:
         """Begin to accept. Raises OSError if the address or the port cannot be used."""
+        _allow_files()
         self._sockets = _listening(self.host, self.port)
         self.port = self._sockets[0].getsockname()[1]
         self._tasks = [asyncio.create_task(self._accept(one)) for one in self._sockets]
@@ -124,6 +128,20 @@ def _listening(host: str, port: int) -> list[socket.socket]:
             raise not_here
         stack.pop_all()  # nothing went wrong: they stay open
         return sockets
+
+
+def _allow_files() -> None:
+    """Raise the limit of open files of this process, as far as the system allows it.
+
+    The usual limit is 1,024, for the sake of old programs; each process may raise its own.
+    """
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _is_one_of_the_last(connection: socket.socket) -> bool:
