@@ -150,6 +150,7 @@ async def hear(host, port):
         reader, writer = await asyncio.open_connection(host, port)
         said = await reader.read()
         writer.close()
+        await writer.wait_closed()
         return said
 
 

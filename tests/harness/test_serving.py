@@ -102,15 +102,22 @@ LARGE = b"".join(
 )
 
 
+async def closed(writer):
+    """Close a connection, and wait until it is."""
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
 async def answer_to(port, *sent):
     """Send bytes on a new connection, and return all that comes until it is closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.writelines(sent)
+    writer.write(b"".join(sent))
     try:
         async with asyncio.timeout(PATIENCE):
             return await reader.read()
     finally:
-        writer.close()
+        await closed(writer)
 
 
 @pytest.mark.parametrize(("headers", "status"), [(MANY, b" 400 "), (LARGE, b" 431 ")])
@@ -143,7 +150,7 @@ async def test_request_that_does_not_come_ends_its_connection(monkeypatch, begun
             assert await answer_to(port, begun) == b""
         assert not reader.at_eof()
         assert caplog.records == []
-        writer.close()
+        await closed(writer)
 
 
 @pytest.mark.parametrize("transport", ["websocket", "polling"])
