@@ -21,10 +21,10 @@ from socketio.exceptions import ConnectionRefusedError
 
 from chatlab.log import Log, MessageLog
 from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, epoch_of, offset_of
-from chatlab.page import BROWSER_CLIENT, PAGE
 from chatlab.recovery import Recovery, recovered
 from chatlab.server.delivery import Delivery
 from chatlab.server.packets import StrictPacket
+from chatlab.server.site import Site
 from chatlab.server.transport import attach
 
 Handlers = Callable[[socketio.AsyncServer, Log], None]
@@ -83,9 +83,7 @@ def create_app(
     handlers(sio, log)
     drop_key(sio)
     app.cleanup_ctx.append(_opened(log, sessions))
-    app.router.add_get("/", _index)
-    app.router.add_get("/socket.io/socket.io.js", _browser_client)
-    app.router.add_static("/page", PAGE)
+    Site().add_to(app)
     return app
 
 
@@ -118,17 +116,6 @@ def _text_and_key(arguments: tuple[Any, ...]) -> tuple[Any, Any]:
         raise Refused("bad arguments", f"{CHAT_MESSAGE} takes (text) or (text, client_offset)")
     text, *client_offset = arguments
     return text, client_offset[0] if client_offset else None
-
-
-async def _index(request: web.Request) -> web.FileResponse:
-    return web.FileResponse(PAGE / "index.html")
-
-
-async def _browser_client(request: web.Request) -> web.StreamResponse:
-    """Serve the official client where every Socket.IO server serves it."""
-    if BROWSER_CLIENT.exists():
-        return web.FileResponse(BROWSER_CLIENT)
-    return web.Response(status=404, text="The Socket.IO browser client is not installed here.")
 
 
 def _opened(

@@ -16,7 +16,8 @@ from support import CHROMIUM_ARGUMENTS, chromium, missing
 from tabs import Tab
 
 from chatlab.harness.background import BackgroundServer
-from chatlab.server.app import BROWSER_CLIENT, create_app
+from chatlab.page import BROWSER_CLIENT
+from chatlab.server import create_app
 
 ROOT = Path(__file__).parents[2]
 JUPYTERLAB = [

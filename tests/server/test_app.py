@@ -14,7 +14,6 @@ from support import asked, ordered, serving, untold, wired
 from chatlab.client.tab import ChatClient
 from chatlab.log.database import PRAGMAS
 from chatlab.messages import CHAT_MESSAGE, MAX_TEXT
-from chatlab.page import BROWSER_CLIENT
 
 
 async def stored(server):
@@ -395,44 +394,6 @@ async def test_row_that_the_database_refuses_fails_alone(served):
         '42["chat message","b",2]',
     ]
     assert any("no bad words" in packet for packet in packets)
-
-
-# The page.
-
-
-async def test_page_and_its_parts_are_served(served):
-    """The page, its script and its style; and nothing from outside its folder."""
-    async with aiohttp.ClientSession() as session:
-        for path, kind in (
-            ("/", "html"),
-            ("/page/page.js", "javascript"),
-            ("/page/outbox.js", "javascript"),
-            ("/page/style.css", "css"),
-        ):
-            async with session.get(served.url + path) as answer:
-                assert answer.status == 200
-                assert kind in answer.headers["Content-Type"]
-        async with session.get(served.url + "/page/%2e%2e/server.py") as answer:
-            assert answer.status in (403, 404)
-
-
-@pytest.mark.skipif(not BROWSER_CLIENT.exists(), reason="the browser client was not fetched")
-@pytest.mark.parametrize("path", ["page/vendor/socket.io.min.js", "socket.io/socket.io.js"])
-async def test_official_client_is_served(served, path):
-    """Where our page loads it from, and where the tutorial's page does."""
-    async with aiohttp.ClientSession() as session, session.get(f"{served.url}/{path}") as answer:
-        assert "Socket.IO" in await answer.text()
-
-
-async def test_missing_official_client_is_explained(served, monkeypatch, tmp_path):
-    """A sentence, and not a page of Engine.IO's."""
-    monkeypatch.setattr("chatlab.server.app.BROWSER_CLIENT", tmp_path / "missing.js")
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{served.url}/socket.io/socket.io.js") as answer,
-    ):
-        assert answer.status == 404
-        assert "not installed" in await answer.text()
 
 
 # Anything at all.

@@ -30,7 +30,7 @@ function loadScript(src, attributes = {}) {
 // Load the client that was installed with the package, or else the same file from its CDN.
 async function loadClient() {
   try {
-    await loadScript("page/vendor/socket.io.min.js");
+    await loadScript(new URL("vendor/socket.io.min.js", import.meta.url));
   } catch {
     await loadScript(CDN, { integrity: INTEGRITY, crossOrigin: "anonymous" });
   }
