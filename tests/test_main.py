@@ -273,6 +273,7 @@ def test_file_that_cannot_be_used_is_explained(tmp_path, make):
         ("--keep", "all", "'all' is no number of messages"),
         ("--host", "", "'' is not an address"),
         ("--host", "a..b", "'a..b' is not an address"),
+        ("--origin", "chat.example", "'chat.example' is not as https://chat.example"),
         ("--code", "abc", "'abc' is no join code: a join code has 6 characters"),
         ("--code", "K7PQ2M", "only a class has a join code"),
     ],

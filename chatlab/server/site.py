@@ -40,9 +40,11 @@ class Site:
     beside them. So a page that is loaded while the server is updated gets no part of another
     version: that part is missing, and the page says so. A browser asks each time whether what it
     has kept is still right.
+    `frames` are the pages that may show the page in a frame, as a policy names them; None: any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, frames: str | None = None) -> None:
+        self._policy = POLICY + (f"; frame-ancestors {frames}" if frames else "")
         paths = sorted(path for path in PAGE.rglob("*") if path.suffix in TYPES)
         files = {path.relative_to(PAGE).as_posix(): path.read_bytes() for path in paths}
         self.version = _digest(repr(files).encode())
@@ -59,7 +61,7 @@ class Site:
 
     async def _index(self, request: web.Request) -> web.Response:
         response = _answer(request, self._parts["index.html"])
-        response.headers["Content-Security-Policy"] = POLICY
+        response.headers["Content-Security-Policy"] = self._policy
         return response
 
     async def _versioned(self, request: web.Request) -> web.Response:

@@ -71,7 +71,7 @@ def new_browser(browser):
     contexts, errors = [], []
 
     def new_browser(**options):
-        contexts.append(context := browser.new_context(**options))
+        contexts.append(context := browser.new_context(bypass_csp=True, **options))
         context.set_default_timeout(PATIENCE)
         context.on("weberror", lambda error: errors.append(error.error))
         return context

@@ -396,6 +396,42 @@ async def test_row_that_the_database_refuses_fails_alone(served):
     assert any("no bad words" in packet for packet in packets)
 
 
+# What is logged.
+
+REFUSED = [
+    ("EIO=3&transport=polling", "Refused a client that speaks an old protocol."),
+    ("transport=polling", "Refused a client that speaks an old protocol."),
+    ("EIO=4&transport=websocket", "Refused a WebSocket without the header Upgrade."),
+]
+SILENT = [
+    "EIO=4&transport=polling&sid=a%20lie",
+    "EIO=4&transport=a%20lie",
+    "EIO=4&transport=polling&j=a%20lie",
+]
+
+
+@pytest.mark.parametrize(("query", "words"), REFUSED)
+async def test_refused_client_is_logged_once_with_the_cause(served, caplog, query, words):
+    """python-socketio alone says it too; the next one of the same cause is not logged."""
+    async with aiohttp.ClientSession() as session:
+        for more in ("", "&more=a%20lie"):
+            async with session.get(f"{served.url}/socket.io/?{query}{more}") as answer:
+                assert answer.status == 400
+    [said] = caplog.messages
+    assert said.startswith(words)
+
+
+@pytest.mark.parametrize("query", SILENT)
+async def test_what_only_a_stranger_can_cause_is_not_logged(served, caplog, query):
+    """Every client of an earlier run sends such a sid; the text is the stranger's."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{served.url}/socket.io/?{query}") as answer,
+    ):
+        assert answer.status == 400
+    assert caplog.messages == []
+
+
 # Anything at all.
 
 JSON = st.recursive(

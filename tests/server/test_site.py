@@ -1,38 +1,15 @@
 """The chat page as a server serves it: whole, of one version, never stale, at any place."""
 
-import contextlib
 import re
 
-import aiohttp
 import pytest
 from aiohttp import web
-from support import missing
+from support import asking, missing
 
 from chatlab.page import BROWSER_CLIENT, PAGE
 from chatlab.server import create_app
 
 LINKED = re.compile(r'(?:href|src)="([^"]*page/[^"]*)"')
-
-
-@contextlib.asynccontextmanager
-async def asking(app):
-    """Serve an application; yield a function that asks it for something and returns the answer."""
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    async with aiohttp.ClientSession() as session:
-
-        async def ask(path, **headers):
-            url = f"http://127.0.0.1:{site.port}{path}"
-            async with session.get(url, headers=headers, allow_redirects=False) as answer:
-                await answer.read()
-                return answer
-
-        try:
-            yield ask
-        finally:
-            await runner.cleanup()
 
 
 @pytest.fixture

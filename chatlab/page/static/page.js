@@ -4,6 +4,7 @@
 
 import { Join, signed } from "./join.js";
 import { MessageList } from "./list.js";
+import { refusedAddress } from "./origin.js";
 import { Outbox } from "./outbox.js";
 import { showPending } from "./pending.js";
 import { Reporter } from "./reporter.js";
@@ -222,11 +223,13 @@ function start() {
     countAsOld();
     outbox.disconnected();
   });
-  socket.on("connect_error", (error) => {
+  socket.on("connect_error", async (error) => {
     if (join.concerns(error)) join.ask(error);
     else if (error.data) problem.textContent = `The server refuses: ${error.message}`;
     showState();
     reporter.report();
+    const refused = error.data ? "" : await refusedAddress();
+    if (refused && !socket.connected) problem.textContent = refused;
   });
 
   toggle.onclick = () => {
