@@ -16,7 +16,7 @@ from chatlab.course import (
     should_go_wrong,
     should_show,
 )
-from chatlab.harness import BackgroundServer, Link, bad_day
+from chatlab.harness import BackgroundServer, Link, bad_day, run
 from chatlab.history import Diagram, Event, History, Verdict, check
 from chatlab.lab import Lab
 from chatlab.log import MessageLog
@@ -60,6 +60,7 @@ __all__ = [
     "judged",
     "offset_of",
     "recovered",
+    "run",
     "should_be_valid",
     "should_go_wrong",
     "should_show",

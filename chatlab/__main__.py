@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import signal
 import sqlite3
 import sys
-from collections.abc import Callable
 from functools import partial
 
 from chatlab.classroom import Classroom, check_code
-from chatlab.harness import serve
+from chatlab.harness import new_loop, serve, stop_at_signal, where
 from chatlab.page import BROWSER_CLIENT
 from chatlab.recovery import Recovery, SessionStore
 from chatlab.server import check_origin, create_app, names_at
@@ -26,13 +24,10 @@ def main() -> None:
     if not BROWSER_CLIENT.exists():
         _say("The Socket.IO browser client is not installed here: the page loads it from its CDN.")
     try:
-        with asyncio.Runner(loop_factory=_new_loop()) as runner:
+        with asyncio.Runner(loop_factory=new_loop()) as runner:
             runner.run(_serve(options))
-    except KeyboardInterrupt:
-        pass  # only on Windows, which has no signal handlers: everything is closed already
     except OSError as error:
-        # asyncio repeats the address in the reason; its newer versions add the error number.
-        reason = str(error.strerror or error).rpartition(": ")[-1].rpartition("] ")[-1]
+        reason = str(error.strerror or error).partition(" (while")[0].lower()  # then: the address
         sys.exit(f"Cannot serve on {options.host}, port {options.port}: {reason}.")
     except sqlite3.Error as error:
         sys.exit(f"Cannot serve: {error}.")
@@ -97,28 +92,13 @@ def _code(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is no join code: {error}") from None
 
 
-def _new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return uvloop's event loops if they are installed: they are faster than asyncio's."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        return asyncio.new_event_loop
-    return new_event_loop
-
-
 async def _serve(options: argparse.Namespace) -> None:
-    stop = asyncio.Event()
-    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C cancels this task instead
-        for name in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    await (_serve_class if options.classroom else _serve_chat)(options, stop)
+    await (_serve_class if options.classroom else _serve_chat)(options, stop_at_signal())
 
 
 async def _serve_chat(options: argparse.Namespace, stop: asyncio.Event) -> None:
-    shown = "localhost" if options.host == "127.0.0.1" else options.host
-
     def ready(port: int) -> None:
-        _say(f"The chat is on http://{shown}:{port} (Ctrl-C stops it)")
+        _say(f"The chat is on {where(options.host, port)} (Ctrl-C stops it)")
 
     recovery = partial(Recovery, store=SessionStore(options.db))
     pages = {"origins": options.origins, "hosts": names_at(options.host)}

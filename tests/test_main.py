@@ -17,8 +17,8 @@ from urllib.request import urlopen
 import pytest
 
 import chatlab
-from chatlab.__main__ import _new_loop
 from chatlab.client.tab import ChatClient
+from chatlab.harness.program import new_loop
 
 PATIENCE = 20
 MORTAL = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
@@ -30,14 +30,21 @@ WINDOWS = """
 import asyncio, sys
 from chatlab.__main__ import main
 
+remove_reader = asyncio.SelectorEventLoop.remove_reader
+
 def missing(*args):
     raise NotImplementedError
 
-asyncio.SelectorEventLoop.add_signal_handler = asyncio.SelectorEventLoop.remove_reader = missing
+def missing_for_us(loop, file):
+    return (remove_reader if isinstance(file, int) else missing)(loop, file)
+
+asyncio.SelectorEventLoop.add_signal_handler = missing
+asyncio.SelectorEventLoop.remove_reader = missing_for_us
 sys.modules["uvloop"] = sys.modules["resource"] = None
 main()
 """
-"""The program without what Windows does not have."""
+"""The program without what Windows does not have. asyncio itself gives the number of a file to its
+readers, which this loop still has."""
 
 
 @contextlib.contextmanager
@@ -85,6 +92,18 @@ def test_program_says_where_it_is_and_serves_the_page(tmp_path):
         assert (tmp_path / "chat.db").exists()
         process.terminate()
         assert process.communicate(timeout=PATIENCE) == ("", "")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+@pytest.mark.parametrize("host", ["::1", "::", "0.0.0.0", "localhost"])
+def test_every_address_that_is_said_can_be_opened(tmp_path, host):
+    """The one for this machine, and that for others: "::" is no address, and ::1 needs brackets."""
+    with program(tmp_path, "--port", 0, "--host", host) as process:
+        said = process.stdout.readline()
+        urls = re.findall(r"http://[^\s,]+", said)
+        assert re.fullmatch(r"http://(localhost|\[::1\]):\d+", urls[0]), said
+        for url in urls:
+            assert "<title>" in get(url)
 
 
 @pytest.mark.parametrize("transport", [None, "websocket", "polling"])
@@ -346,6 +365,6 @@ async def test_program_recovers_and_keeps_as_many_messages_as_asked(tmp_path):
 def test_program_uses_the_quicker_loop_where_it_is_installed(monkeypatch):
     """And asyncio's own where it is not: the rest of this file has run on one of them."""
     if find_spec("uvloop"):
-        assert _new_loop().__module__.startswith("uvloop")
+        assert new_loop().__module__.startswith("uvloop")
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert _new_loop() is asyncio.new_event_loop
+    assert new_loop() is asyncio.new_event_loop

@@ -16,8 +16,8 @@ from aiohttp import web
 
 from chatlab.classroom.door import check_code, new_code
 from chatlab.classroom.handlers import ADDRESS, CAUGHT_UP, ClassHandlers, StudentRow
-from chatlab.classroom.invitation import ANY_ADDRESS, Invitation, shown_host
-from chatlab.harness import BackgroundServer, Link, listening
+from chatlab.classroom.invitation import Invitation
+from chatlab.harness import ANY_ADDRESS, BackgroundServer, Link, listening, shown_host
 from chatlab.openable import Openable
 from chatlab.panel import Client, Panel, Picture
 from chatlab.recovery import Recovery, SessionStore

@@ -7,13 +7,10 @@ This module must not know the class itself.
 
 from __future__ import annotations
 
-import socket
 from html import escape
 from io import StringIO
 from typing import Any
 
-ANY_ADDRESS = ("0.0.0.0", "::", "")
-"""Hosts that mean every address of this machine."""
 WHITE_ON_BLACK, PLAIN = "\033[38;5;231;48;5;16m", "\033[0m"
 """Colours for a terminal. segno draws the light parts of a QR code in the text colour, whatever it
 is; on a terminal with dark text, phones could not read that."""
@@ -63,30 +60,3 @@ class Invitation:
         except ImportError:
             return None
         return segno.make_qr(self.link)
-
-
-def shown_host(host: str) -> str:
-    """Return the host for the address of a server that listens on `host`.
-
-    It is "localhost" if no other machine can reach the server.
-    """
-    found = network_address(host) if host in ANY_ADDRESS else host
-    if found in (None, "127.0.0.1", "::1"):
-        return "localhost"
-    return f"[{found}]" if ":" in found else found
-
-
-def network_address(host: str = "") -> str | None:
-    """Return this machine's address in its network; None if it is in no network.
-
-    Connecting a UDP socket sends nothing: the system only chooses a route, and so an address of
-    this machine. The other address is one that is reserved for examples.
-    """
-    ip6 = host == "::"
-    family, example = (socket.AF_INET6, "2001:db8::1") if ip6 else (socket.AF_INET, "192.0.2.1")
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((example, 9))
-        except OSError:
-            return None
-        return probe.getsockname()[0]

@@ -11,10 +11,13 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
+from chatlab.harness.addresses import url
 from chatlab.harness.serving import Build, Report
 from chatlab.harness.workers import ServerProcess, ServerThread
 
 Result = TypeVar("Result")
+MOST_ERRORS = 100
+"""How many errors a server keeps until somebody looks: one that repeats must not fill memory."""
 
 try:  # a reload of this module must not forget its servers: they would keep their ports
     _LIVE: dict[str, BackgroundServer] = _LIVE  # type: ignore[used-before-def]
@@ -43,15 +46,14 @@ class BackgroundServer:
     ) -> None:
         self.build, self.name, self.host, self.port = build, name, host, port
         self.errors: list[BaseException] = []
-        """The server's errors since `check` was last called."""
-        self._worker = (ServerProcess if process else ServerThread)(
-            name, report or self.errors.append
-        )
+        """The server's errors since `check` was last called, the first MOST_ERRORS of them."""
+        self._left_out = 0
+        self._worker = (ServerProcess if process else ServerThread)(name, report or self._keep)
 
     @property
     def url(self) -> str:
         """The address for a client in this process."""
-        return f"http://{self.host}:{self.port}"
+        return url(self.host, self.port)
 
     @property
     def running(self) -> bool:
@@ -97,10 +99,18 @@ class BackgroundServer:
 
     def check(self) -> None:
         """Raise the server's errors since the last check, if there are any."""
-        errors = self.errors.copy()
+        errors, more = self.errors.copy(), self._left_out
+        self._left_out -= more
         del self.errors[: len(errors)]
         if errors:
-            raise BaseExceptionGroup(f"errors in the server {self.name!r}", errors)
+            message = f"errors in the server {self.name!r}"
+            raise BaseExceptionGroup(f"{message}, and {more} more" if more else message, errors)
+
+    def _keep(self, error: BaseException) -> None:
+        if len(self.errors) < MOST_ERRORS:
+            self.errors.append(error)
+        else:
+            self._left_out += 1
 
     def __enter__(self) -> Self:
         return self.start()

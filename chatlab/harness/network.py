@@ -10,7 +10,8 @@ import asyncio
 from contextlib import suppress
 from typing import Any, Literal, Self
 
-from chatlab.harness.serving import CROWD, stop_listening
+from chatlab.harness.addresses import url
+from chatlab.harness.listener import Listener
 from chatlab.openable import Openable
 
 CHUNK = 65536
@@ -167,19 +168,18 @@ class Link(Traffic, Openable):
     @property
     def url(self) -> str:
         """The address of the server, through this link, for a client of this machine."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host
-        return f"http://{host}:{self.port}"
+        return url(self.host, self.port)
 
     async def open(self) -> Self:
         """Begin to accept connections. Raises OSError if the port is taken."""
-        self._server = await asyncio.start_server(self._accept, self.host, self.port, backlog=CROWD)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener = await Listener(self._protocol, self.host, self.port)
+        self.port = self._listener.port
         return self
 
     async def close(self) -> None:
         """Break all connections, and accept no new ones."""
         self._closed = True
-        await stop_listening(self._server)
+        await self._listener.close()
         self.thaw()
         self.cut()
         for writer in self._stranded:
@@ -210,6 +210,9 @@ class Link(Traffic, Openable):
     def strand(self) -> None:
         """Leave connections half-open: the client's side breaks, the server does not notice."""
         self._stranded += [wire.strand() for wire in self._wires if wire.joined]
+
+    def _protocol(self) -> asyncio.Protocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._accept)
 
     def _accept(self, *client: Any) -> None:
         if self._closed or (self.frozen and len(self._waiting) >= MOST_WAITING):

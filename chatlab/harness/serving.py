@@ -1,25 +1,35 @@
 """Serve a web application on the running event loop, until an event tells it to stop.
 
-This module knows asyncio and aiohttp. It must not know threads, processes or notebooks.
+This module knows asyncio and aiohttp, and what one client may cost. It must not know threads,
+processes or notebooks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from chatlab.harness.listener import Listener
 
 Build = Callable[[], web.Application]
 Report = Callable[[BaseException], None]
-CROWD = 4096
-"""How many connections may wait to be accepted, if the system allows so many. A client that finds
-no place tries again after one second, then two, four, eight: with many clients this takes long."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 DRAIN = 0.1
 """Seconds that a server, when it stops, gives to unfinished requests."""
+IN_TIME = 75.0
+"""Seconds until a connection is closed on which the next request does not come, or its body does
+not. It is longer than nginx keeps a connection for the next request (60): who closes a connection
+that the other one is about to use loses a request."""
+MOST_HEADERS, HEADERS_SIZE = 64, 32_768
+"""The most headers of a request, and the most bytes of all. Proxies add some, and browsers send
+localhost the cookies of every server there; the official server in Node.js takes half of it."""
 
 
 async def serve(
@@ -45,35 +55,56 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def listening(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
-    """Serve an application until the `async with` block ends; yield the port it listens on."""
-    # Compressed bodies stay packed: aiohttp would unpack one for any path, 900 MB from 875 kB.
-    options = {"access_log": None, "auto_decompress": False, "shutdown_timeout": DRAIN}
-    runner = web.AppRunner(app, **options)
+    """Serve an application until the `async with` block ends; yield the port it listens on.
+
+    A client has IN_TIME for a request, and MOST_HEADERS and HEADERS_SIZE for its headers.
+    Compressed bodies stay packed: aiohttp would unpack one for any path, 900 MB from 875 kB.
+    The errors of handlers are logged, those of clients are not.
+    """
+    app.middlewares.insert(0, _bounded)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=IN_TIME,
+        logger=LOGGER,
+        max_headers=MOST_HEADERS,
+        shutdown_timeout=DRAIN,
+    )
     try:
         await runner.setup()
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(runner.server, host, port, backlog=CROWD)
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            await stop_listening(server)
+        async with Listener(runner.server, host, port) as listener:
+            yield listener.port
     finally:
         await runner.cleanup()
 
 
-async def stop_listening(server: asyncio.Server) -> None:
-    """Close the listening sockets so that no connection is left half accepted.
+@web.middleware
+async def _bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse headers that are too large, and hang up if the body does not come in time."""
+    if sum(len(name) + len(value) for name, value in request.raw_headers) > HEADERS_SIZE:
+        refusal = web.HTTPRequestHeaderFieldsTooLarge()
+        refusal.force_close()  # an open connection keeps its last request in memory
+        raise refusal
+    too_late = asyncio.get_running_loop().call_later(IN_TIME, request.protocol.force_close)
+    request.content.on_eof(too_late.cancel)
+    try:
+        return await handler(request)
+    except (web.RequestPayloadError, ConnectionError) as error:
+        if isinstance(error, ConnectionError) and request.transport is not None:
+            raise  # another connection was lost, not the client's
+        raise web.HTTPBadRequest from None
+    finally:
+        too_late.cancel()  # aiohttp gives the rest of a body that nobody has read ten seconds
 
-    asyncio accepts a connection in two steps. If the server is closed between them, the second
-    step fails, and the socket stays open until garbage collection. So this stops the first step,
-    lets the second one finish, and then closes. It relies on something undocumented: asyncio
-    accepts connections in a reader of the listening socket.
-    """
-    with contextlib.suppress(NotImplementedError):  # Windows: its loop has no readers
-        for listener in server.sockets:
-            asyncio.get_running_loop().remove_reader(listener)
-        await asyncio.sleep(0)
-    server.close()
+
+def _is_of_the_server(record: logging.LogRecord) -> bool:
+    """Whether an error is one of the server: a request that nobody can read is none."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+LOGGER = logging.getLogger(__name__)
+LOGGER.addFilter(_is_of_the_server)
 
 
 def _report(report: Report, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

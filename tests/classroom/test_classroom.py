@@ -230,7 +230,7 @@ async def test_taken_port_is_an_error(room, db):
 )
 async def test_notebook_shows_how_to_join(db, monkeypatch, host, found, note):
     """A picture, the code, the console, and what keeps phones out, if anything does."""
-    monkeypatch.setattr("chatlab.classroom.invitation.network_address", lambda host: found)
+    monkeypatch.setattr("chatlab.harness.addresses.network_address", lambda host: found)
     async with Classroom(db=db, host=host, code=CODE) as room:
         shown, port = room._repr_mimebundle_(), room.port
         url = f"http://{found if not note else 'localhost'}:{port}"

@@ -1,16 +1,13 @@
 """What a class is shown: the address and the code, in words and as a picture to scan."""
 
 import re
-import socket
 import sys
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
-import pytest
 import segno
 
-from chatlab.classroom import invitation
-from chatlab.classroom.invitation import NO_QR, Invitation, network_address, shown_host
+from chatlab.classroom.invitation import NO_QR, Invitation
 
 SHOWN = Invitation("http://192.0.2.7:3000", "K7PQ2M")
 LINK = "http://192.0.2.7:3000/#code=K7PQ2M"
@@ -78,59 +75,3 @@ def test_without_segno_the_words_are_enough(monkeypatch):
     assert Images(html).found == []
     assert "chatlab[class]" in html
     assert "K7PQ2M" in html
-
-
-@pytest.mark.parametrize(
-    ("host", "shown"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("class.example", "class.example"),
-        ("127.0.0.1", "localhost"),
-        ("::1", "localhost"),
-        ("2001:db8::7", "[2001:db8::7]"),
-        ("0.0.0.0", "192.0.2.99"),
-        ("::", "[2001:db8::99]"),
-    ],
-)
-def test_address_is_the_one_that_was_given_or_is_found(monkeypatch, host, shown):
-    """A host that is named is shown as it is; one that means all of them is looked up."""
-    found = {"0.0.0.0": "192.0.2.99", "::": "2001:db8::99"}
-    monkeypatch.setattr(invitation, "network_address", found.__getitem__)
-    assert shown_host(host) == shown
-
-
-def test_machine_without_a_network_is_called_localhost(monkeypatch):
-    """There is no address to show to others."""
-    monkeypatch.setattr(invitation, "network_address", lambda host: None)
-    assert shown_host("0.0.0.0") == "localhost"
-
-
-class Probe:
-    """A UDP socket of a machine whose way to the network is known, or is not there."""
-
-    def __init__(self, address):
-        self.address, self.sent = address, []
-
-    def __call__(self, family, kind):
-        assert kind == socket.SOCK_DGRAM  # connecting one sends nothing
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        pass
-
-    def connect(self, place):
-        if self.address is None:
-            raise OSError("Network is unreachable")
-
-    def getsockname(self):
-        return (self.address, 50000)
-
-
-@pytest.mark.parametrize("address", ["192.0.2.7", None])
-def test_address_in_the_network_is_looked_up_without_traffic(monkeypatch, address):
-    """The system says which of its addresses it would use; without a network there is none."""
-    monkeypatch.setattr(invitation.socket, "socket", Probe(address))
-    assert network_address() == address

@@ -37,7 +37,7 @@ class Program:
             stderr=subprocess.STDOUT,
         )
         async with asyncio.timeout(PATIENCE):
-            said = await self.process.stdout.readuntil(b" ====")
+            said = await self.process.stdout.readuntil(b"(Ctrl-C stops it)")
         self.port = re.search(rb"http://localhost:(\d+)", said)[1].decode()
 
     async def kill(self):
@@ -122,6 +122,13 @@ def test_every_program_is_tried():
     """Each block of Python in the README is a complete file, and has a test below."""
     assert set(PROGRAMS) == {"mounted.py", "named.py", "recovery.py"}
     assert README.read_text().count("```python") == len(PROGRAMS)
+
+
+def test_no_program_lets_aiohttp_unpack_what_a_stranger_sends():
+    """`run` does not, and `tests/harness/test_program.py` says what it would cost."""
+    for source in PROGRAMS.values():
+        assert re.search(r"^run\(", source, re.MULTILINE)
+        assert "run_app" not in source
 
 
 async def test_finished_chat_works_inside_another_application(run, client):

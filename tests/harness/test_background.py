@@ -130,6 +130,28 @@ def test_error_in_a_task_appears_at_the_next_check(process):
         server.check()
 
 
+def test_errors_that_nobody_looks_at_are_counted_and_not_kept(monkeypatch):
+    """The first ones tell what is wrong; the check says how many followed, and begins anew."""
+    monkeypatch.setattr(background, "MOST_ERRORS", 2)
+    seen = []
+
+    def counted(loop, context):
+        seen.append(context)
+        report(loop, context)
+
+    with BackgroundServer(partial(hello, "key")) as server:
+        loop = server._worker.loop
+        report = loop._exception_handler
+        loop.set_exception_handler(counted)
+        for _ in range(5):
+            get(server, "/fail")
+        eventually(lambda: len(seen) == 5)
+        assert len(server.errors) == 2
+        with pytest.raises(BaseExceptionGroup, match="errors in the server 'server', and 3 more"):
+            server.check()
+        server.check()
+
+
 def test_report_gets_the_errors_instead(process):
     """With a `report` each error goes there, and `errors` stays empty."""
     reported = []
