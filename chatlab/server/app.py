@@ -16,7 +16,7 @@ from os import PathLike
 from typing import Any
 
 import socketio
-from aiohttp import web
+from aiohttp import hdrs, web
 from socketio.exceptions import ConnectionRefusedError
 
 from chatlab.log import Log, MessageLog
@@ -30,13 +30,13 @@ from chatlab.server.transport import attach
 
 LOGGER = logging.getLogger(__name__)
 CAUSES = {
+    "Invalid websocket upgrade": (
+        "Refused a WebSocket without all of its headers. If a proxy does not forward Upgrade and "
+        "Connection, only polling works"
+    ),
     "The client is using an unsupported version": (
         "Refused a client that speaks an old protocol. This server speaks that of Socket.IO 3 and "
         "later, which is version 4 of Engine.IO (EIO=4)"
-    ),
-    "Invalid websocket upgrade": (
-        "Refused a WebSocket without the header Upgrade. If a proxy does not forward this header, "
-        "only polling works"
     ),
 }
 """How messages of Engine.IO begin that say why a client was refused, and what is logged instead."""
@@ -103,6 +103,7 @@ def create_app(
     handlers(sio, log)
     drop_key(sio)
     app.cleanup_ctx.append(_opened(log, sessions))
+    app.middlewares.insert(0, _upgradable)
     pages = Origins(origins, hosts)
     pages.add_to(sio, app)
     Site(pages.frames).add_to(app)
@@ -138,6 +139,26 @@ def _text_and_key(arguments: tuple[Any, ...]) -> tuple[Any, Any]:
         raise Refused("bad arguments", f"{CHAT_MESSAGE} takes (text) or (text, client_offset)")
     text, *client_offset = arguments
     return text, client_offset[0] if client_offset else None
+
+
+@web.middleware
+async def _upgradable(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Take the header Upgrade from a request that lacks the rest of what makes it a WebSocket.
+
+    Engine.IO would open a connection first, and fail then. So it refuses it.
+    """
+    if hdrs.UPGRADE in request.headers and not _is_websocket(request):
+        headers = request.headers.copy()
+        del headers[hdrs.UPGRADE]
+        request = request.clone(headers=headers)
+    return await handler(request)
+
+
+def _is_websocket(request: web.Request) -> bool:
+    try:
+        return web.WebSocketResponse().can_prepare(request).ok
+    except ValueError:  # a key that is not of ASCII
+        return False
 
 
 def _opened(

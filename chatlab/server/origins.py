@@ -109,12 +109,13 @@ class Origins:
         self._log_refusal(f"http://{request.host}")
         return web.Response(status=403, text=UNKNOWN_NAME)
 
-    def _log_refusal(self, origin: str) -> None:
-        """Log a refused origin once. What is none is not repeated."""
-        shown = origin if ORIGIN.fullmatch(origin) else "an address that is none"
-        if shown not in self._logged and len(self._logged) < MOST_LOGGED:
-            self._logged.add(shown)
-            LOGGER.warning(REFUSED.format(shown))
+    def _log_refusal(self, address: str) -> None:
+        """Log a refused address once. What is none is not logged: a stranger may write anything."""
+        with suppress(ValueError):
+            origin = check_origin(address)
+            if origin not in self._logged and len(self._logged) < MOST_LOGGED:
+                self._logged.add(origin)
+                LOGGER.warning(REFUSED.format(origin))
 
 
 def _origins_asked(request: web.Request) -> Iterator[str]:

@@ -401,7 +401,7 @@ async def test_row_that_the_database_refuses_fails_alone(served):
 REFUSED = [
     ("EIO=3&transport=polling", "Refused a client that speaks an old protocol."),
     ("transport=polling", "Refused a client that speaks an old protocol."),
-    ("EIO=4&transport=websocket", "Refused a WebSocket without the header Upgrade."),
+    ("EIO=4&transport=websocket", "Refused a WebSocket without all of its headers."),
 ]
 SILENT = [
     "EIO=4&transport=polling&sid=a%20lie",

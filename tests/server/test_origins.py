@@ -76,7 +76,7 @@ async def test_other_origin_is_refused_and_logged_once(asked, caplog):
 
 
 async def test_log_has_no_text_of_a_stranger_and_an_end(asked, caplog):
-    """An origin that is none is not repeated, and of the others not more than a few."""
+    """An origin that is none is not logged, and of the others not more than a few."""
     free = [
         "null",
         "buy at https://evil.example",
@@ -88,8 +88,7 @@ async def test_log_has_no_text_of_a_stranger_and_an_end(asked, caplog):
         for origin in [*free, *(f"https://{number}.example" for number in range(100))]:
             assert (await ask(CONNECT + "polling", Origin=origin)).status == 400
     assert len(caplog.messages) == MOST_LOGGED
-    assert "an address that is none" in caplog.messages[0]
-    assert not any(origin in caplog.text for origin in free[1:])
+    assert not any(origin in caplog.text for origin in free)
 
 
 async def test_server_with_its_own_origins_keeps_them(asked):
@@ -116,8 +115,8 @@ async def test_server_that_knows_its_names_takes_no_other(asked, caplog, host):
             assert answer.status in (400, 403)  # 400: it is no name at all
         for name in ("localhost", "localhost:3000", "127.0.0.1:1", "[::1]", "chat.example:443"):
             assert (await ask("/", Host=name)).status == 200
-    assert len(caplog.messages) <= 1
-    assert "a b" not in caplog.text
+    name = host.removesuffix(":80")
+    assert [name in said for said in caplog.messages] == [True] * (".example" in name)
     async with asked() as ask:
         assert (await ask("/", **own_page)).status in (200, 400)
 
