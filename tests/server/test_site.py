@@ -68,6 +68,15 @@ async def test_part_of_another_version_is_not_there(ask, tmp_path, monkeypatch):
     assert statuses == {"style.css": 404, "page.js": 404, "loading.js": 200}
 
 
+async def test_frames_of_other_pages_are_named_where_the_names_are_known(ask, tmp_path):
+    """The server of a notebook does not know them, and leaves the frames open."""
+    made = {"db": tmp_path / "known.db", "hosts": (), "origins": ["https://chat.example/"]}
+    async with asking(create_app(**made)) as known:
+        policy = (await known("/")).headers["Content-Security-Policy"]
+    assert policy.endswith("; frame-ancestors 'self' https://chat.example")
+    assert "frame-ancestors" not in (await ask("/")).headers["Content-Security-Policy"]
+
+
 @pytest.mark.parametrize("mount", ["/chat", "/", "/x:y"])
 @pytest.mark.parametrize("outer", ["", "/deeper"])
 async def test_mounted_page_is_found_without_the_slash(tmp_path, mount, outer):
