@@ -10,7 +10,7 @@ from support import missing, stored
 from tabs import Tab
 
 from chatlab.classroom.classroom import DROP, FREEZE, THAW
-from chatlab.server.app import BROWSER_CLIENT
+from chatlab.page import BROWSER_CLIENT
 
 PHONE = {
     "viewport": {"width": 390, "height": 844},
