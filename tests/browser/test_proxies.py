@@ -8,12 +8,14 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import PATIENCE, Process
 from playwright.sync_api import expect
 from support import missing
 from tabs import Tab, rewrite
+from test_class_of_browsers import Class, joined
 
 PROXIES = Path(__file__).parents[2] / "docs" / "PROXIES.md"
 HTTP, HTTPS = re.findall(r"^```nginx\n(.*?)^```", PROXIES.read_text(), re.MULTILINE | re.DOTALL)
@@ -85,10 +87,12 @@ def serve(tmp_path):
     """A function that starts the finished server as a program, with options."""
     with contextlib.ExitStack() as stack:
 
-        def serve(*options):
+        def serve(*options, port=0):
             said = tmp_path / "said.txt"
-            process = Process(said, "chatlab", "--db", tmp_path / "chat.db", *options).start()
-            stack.callback(process.stop)
+            kind = Class if "--class" in options else Process
+            process = kind(said, "chatlab", "--db", tmp_path / "chat.db", *options)
+            process.port = port
+            stack.callback(process.start().stop)
             return process
 
         yield serve
@@ -157,3 +161,18 @@ def test_allowed_page_works(context, proxied, serve, block, transport):
         ann.page.wait_for_timeout(20)
     assert bool(frames) == (transport == "websocket")
     assert server.said.read_text() == f"The chat is on {server.url} (Ctrl-C stops it)\n"
+
+
+def test_class_works_behind_a_proxy(context, proxied, serve):
+    """Students open the address of the invitation, which is that of the proxy, its folder too."""
+    at, port = free_port(), free_port()
+    address = f"https://localhost:{at}/chat/"
+    school = serve("--class", "--origin", address, port=port)
+    proxied(HTTPS, port, at)
+    invited = SimpleNamespace(url=school.says(r"Join at (\S+) with"), code=school.code)
+    assert invited.url == address.rstrip("/")
+    ann, bob = (joined(context, invited, name, scanned=True) for name in ("Ann", "Bob"))
+    ann.send("hello")
+    for tab in (bob, ann):
+        tab.shows("Ann: hello")
+    assert "Refused" not in school.said.read_text()
