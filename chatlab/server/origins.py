@@ -22,14 +22,18 @@ LOGGER = logging.getLogger(__name__)
 ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]{1,100}")
 """What is allowed or logged. Anything else could be whatever a stranger likes to write."""
 MOST_LOGGED = 10
-"""How many refused origins a server logs."""
-REFUSED = (
-    "Refused a page at {0}: the server is asked by another address, or another name. "
-    "If the chat is there, behind a proxy, start it with --origin {0}"
+"""How many of the addresses that it refuses a server logs."""
+PAGE_REFUSED = (
+    "Refused a page at {origin}, since the server is asked by another address. "
+    "If the chat is there, behind a proxy, start it with --origin {origin}"
 )
-UNKNOWN_NAME = (
-    "The chat does not know the address by which you ask for it. If it is there, behind a proxy, "
-    "start it with this address: --origin https://chat.example, for instance.\n"
+NAME_REFUSED = (
+    "Refused to answer by the name {name}. If the chat is there, behind a proxy, "
+    "start it with the address of its page, such as --origin https://{name}"
+)
+NAME_UNKNOWN = (
+    "The chat does not know the name by which you ask for it. If it is there, behind a proxy, "
+    "start it with the address of its page, such as --origin https://chat.example\n"
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -76,8 +80,8 @@ class Origins:
         """Check the requests to an application. A server with its own origins keeps them."""
         if sio.eio.cors_allowed_origins is None:
             sio.eio.cors_allowed_origins = self._socketio_asks
+            app.router.add_post("/origin", self._page_asks)
         app.middlewares.insert(0, self._check_host)
-        app.router.add_post("/origin", self._page_asks)
 
     @property
     def frames(self) -> str | None:
@@ -93,29 +97,30 @@ class Origins:
 
     async def _page_asks(self, request: web.Request) -> web.Response:
         """Tell a page whether it may use the server. Its browser does not say why it may not."""
-        return web.Response(status=204 if self._is_allowed(request) else 403)
+        return web.json_response({"allowed": self._is_allowed(request)})
 
     def _is_allowed(self, request: web.Request) -> bool:
         origin = request.headers.get(hdrs.ORIGIN)
         if not origin or origin in self.allowed or origin in _origins_asked(request):
             return True  # without an origin, it is no page that asks, or one of the same origin
-        self._log_refusal(origin)
+        self._log(PAGE_REFUSED, origin)
         return False
 
     @web.middleware
     async def _check_host(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._hosts is None or _is_our_name(request, self._hosts):
             return await handler(request)
-        self._log_refusal(f"http://{request.host}")
-        return web.Response(status=403, text=UNKNOWN_NAME)
+        self._log(NAME_REFUSED, f"http://{request.host}")
+        return web.Response(status=403, text=NAME_UNKNOWN)
 
-    def _log_refusal(self, address: str) -> None:
+    def _log(self, sentence: str, address: str) -> None:
         """Log a refused address once. What is none is not logged: a stranger may write anything."""
         with suppress(ValueError):
             origin = check_origin(address)
-            if origin not in self._logged and len(self._logged) < MOST_LOGGED:
-                self._logged.add(origin)
-                LOGGER.warning(REFUSED.format(origin))
+            said = sentence.format(origin=origin, name=origin.partition("://")[2])
+            if said not in self._logged and len(self._logged) < MOST_LOGGED:
+                self._logged.add(said)
+                LOGGER.warning(said)
 
 
 def _origins_asked(request: web.Request) -> Iterator[str]:

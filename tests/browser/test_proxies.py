@@ -21,7 +21,7 @@ PROXIES = Path(__file__).parents[2] / "docs" / "PROXIES.md"
 HTTP, HTTPS = re.findall(r"^```nginx\n(.*?)^```", PROXIES.read_text(), re.MULTILINE | re.DOTALL)
 NOT_FORWARDED = r"\n +proxy_(http_version|set_header) [^;]*;"
 """The lines that let WebSockets through."""
-REFUSED = re.compile(r"^Refused a page at (\S+): .* start it with --origin (\S+)$", re.MULTILINE)
+REFUSED = re.compile(r"^Refused a page at (\S+), .* start it with --origin (\S+)$", re.MULTILINE)
 AROUND = """daemon off; master_process off; pid nginx.pid; error_log stderr;
 events {{}}
 http {{

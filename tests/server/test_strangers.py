@@ -56,7 +56,7 @@ WHOLE = [
     request(b"OPTIONS /socket.io/ HTTP/1.1", b"Origin: http://localhost"),
     request(b"GET /socket.io/?EIO=4&transport=polling&j=1 HTTP/1.1", b"Accept-Encoding: gzip"),
 ]
-LOGGED = r"Refused a (page at http://[\w.-]+|client that speaks|WebSocket without)[^\n]*"
+LOGGED = r"Refused (to answer by the name [\w.-]+|a client that speaks|a WebSocket without)[^\n]*"
 """What may be logged of a client that was refused: each cause once, in our own words."""
 
 
