@@ -7,7 +7,6 @@ The rules for students are in `handlers`; this module must not know them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from os import PathLike
 from typing import Any, Self
@@ -27,8 +26,6 @@ COLUMNS = ["State", "Offset", "Behind"]
 DROP, FREEZE, THAW = "Drop everyone", "Freeze everyone", "Thaw everyone"
 BUTTONS = {DROP: "cut", FREEZE: "freeze", THAW: "thaw"}
 """The buttons of the console, and the method of the link that each calls."""
-MOST_FILES = 10_000
-"""Open files that are enough when all students of a full class reconnect at once."""
 
 
 class Classroom(Openable):
@@ -144,7 +141,6 @@ class Classroom(Openable):
 
     def build(self) -> web.Application:
         """Return the console's application. While it is served, the chat and the link run too."""
-        _allow_connections()
         console = self.panel.app()
         console.cleanup_ctx.append(self._open)
         return console
@@ -171,22 +167,6 @@ class Classroom(Openable):
         peer = request.get_extra_info("peername")  # None if the client has disconnected already
         ADDRESS.set(self.link.client_at(peer[1]) if peer else None)
         return await handler(request)
-
-
-def _allow_connections() -> None:
-    """Raise the limit of open files of this process: one student needs three to six of them.
-
-    The usual limit is 1,024, for the sake of old programs; each process may raise its own.
-    """
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _client(row: StudentRow) -> Client:

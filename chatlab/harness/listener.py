@@ -27,6 +27,9 @@ except ImportError:  # Windows, where connections are no files
 CROWD = 4096
 """How many connections may wait to be accepted, if the system allows so many. A client that finds
 no place tries again after one second, then two, four, eight: with many clients this takes long."""
+MOST_FILES = 10_000
+"""Open files that are enough when all students of a full class reconnect at once: one student needs
+three to six of them."""
 RESERVE = 32
 """Files that no new connection gets: the database and the page need some. Where a process may open
 only few files, it is a quarter of them."""
@@ -48,11 +51,8 @@ class Listener(Openable):
 
     async def open(self) -> Self:
         """Begin to accept. Raises OSError if the address or the port cannot be used."""
-        found = await asyncio.get_running_loop().getaddrinfo(
-            self.host or None, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        addresses = dict.fromkeys((family, address) for family, _, _, _, address in found)
-        self._sockets = _listening(list(addresses), dual=self.host == "::")
+        _allow_files()
+        self._sockets = _listening(self.host, self.port)
         self.port = self._sockets[0].getsockname()[1]
         self._tasks = [asyncio.create_task(self._accept(one)) for one in self._sockets]
         return self
@@ -93,19 +93,25 @@ class Listener(Openable):
             _say_once("this process has almost as many files open as it may (ulimit -n)")
             await asyncio.sleep(0)  # however many come, those who are here have their turn
             return
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(self.make, connection)
+            # Whole, even if the task is ended here: uvloop would leave a protocol without its end.
+            await asyncio.shield(loop.connect_accepted_socket(self.make, connection))
         except OSError:  # the client has gone already
             connection.close()
 
 
-def _listening(addresses: list[tuple[int, tuple]], *, dual: bool) -> list[socket.socket]:
-    """Return a listening socket for each address that this machine has, all on one port."""
-    dual = dual and socket.has_dualstack_ipv6()
+def _listening(host: str, port: int) -> list[socket.socket]:
+    """Return a listening socket for each address of a host, all on one port.
+
+    An address that this machine does not have is left out, if there is another.
+    """
+    dual = host == "::" and socket.has_dualstack_ipv6()
+    # Not the loop's `getaddrinfo`, which leaves a thread behind: this machine knows its own names.
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with contextlib.ExitStack() as stack:
         sockets: list[socket.socket] = []
-        for family, (name, port, *rest) in addresses:
-            port = sockets[0].getsockname()[1] if sockets else port
+        for family, (name, _, *rest) in dict.fromkeys((each[0], each[4]) for each in found):
             try:
                 made = socket.create_server(
                     (name, port, *rest), family=family, backlog=CROWD, dualstack_ipv6=dual
@@ -117,10 +123,25 @@ def _listening(addresses: list[tuple[int, tuple]], *, dual: bool) -> list[socket
             else:
                 made.setblocking(False)
                 sockets.append(stack.enter_context(made))
+                port = made.getsockname()[1]
         if not sockets:
             raise not_here
         stack.pop_all()  # nothing went wrong: they stay open
         return sockets
+
+
+def _allow_files() -> None:
+    """Raise the limit of open files of this process, as far as the system allows it.
+
+    The usual limit is 1,024, for the sake of old programs; each process may raise its own.
+    """
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _is_one_of_the_last(connection: socket.socket) -> bool:

@@ -4,14 +4,12 @@ import asyncio
 import contextlib
 import json
 import re
-import sys
 from functools import partial
 
 import aiohttp
 import pytest
 from support import stored
 
-from chatlab.classroom import classroom
 from chatlab.classroom.classroom import DROP, FREEZE, THAW, Classroom
 from chatlab.classroom.door import WRONG_CODES
 from chatlab.client.tab import ChatClient
@@ -248,25 +246,6 @@ def test_code_that_is_none_is_an_error(code):
     """Before anything is started."""
     with pytest.raises(ValueError, match="a join code has 6 characters"):
         Classroom(code=code)
-
-
-def test_process_may_open_as_many_files_as_a_class_needs(monkeypatch):
-    """The limit of old programs is raised, as far as the system allows, and never lowered."""
-    resource = pytest.importorskip("resource")
-    limits = []
-    monkeypatch.setattr(resource, "setrlimit", lambda which, both: limits.append(both))
-    infinity, most = resource.RLIM_INFINITY, classroom.MOST_FILES
-    for before in [(1024, 4096), (1024, infinity), (20_000, 50_000), (infinity, infinity)]:
-        monkeypatch.setattr(resource, "getrlimit", lambda which, before=before: before)
-        classroom._allow_connections()
-    assert limits == [(4096, 4096), (most, infinity)]
-
-
-async def test_system_without_limits_serves_a_class_too(db, monkeypatch):
-    """As on Windows, whose Python has no module `resource`."""
-    monkeypatch.setitem(sys.modules, "resource", None)
-    async with Classroom(db=db, code=CODE) as room, joined(room, "Ann") as (ann,):
-        assert await ann.send("hello") == 1
 
 
 def live_only(sio, log):

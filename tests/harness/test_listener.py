@@ -5,8 +5,10 @@ import contextlib
 import errno
 import logging
 import socket
+import statistics
 import subprocess
 import sys
+import timeit
 from importlib.util import find_spec
 
 import pytest
@@ -87,6 +89,11 @@ def ask(client):
     return answer.rpartition(b"\r\n")[2]
 
 
+def median_time(client):
+    """Return how long an answer takes, in seconds: the median of some."""
+    return statistics.median(timeit.repeat(lambda: ask(client), number=1, repeat=50))
+
+
 def newcomer_is_served(address):
     """Whether a new connection gets an answer."""
     with contextlib.suppress(ConnectionError), socket.create_connection(address, PATIENCE) as new:
@@ -108,11 +115,10 @@ def test_who_is_connected_is_served_when_files_run_out(loop):
     if not find_spec(loop):
         pytest.skip(f"{loop} is not installed")
     with server("ours", loop) as (process, client):
-        address = client.getpeername()
+        address, quiet = client.getpeername(), median_time(client)
         with idle_connections(address) as idle:
             assert idle[-1].recv(1) == b""  # closed: too many
-            for _ in range(20):
-                assert ask(client) == b"hello"
+            assert median_time(client) < 10 * quiet
         eventually(lambda: newcomer_is_served(address))
         process.kill()
         assert process.stderr.read() == REFUSED
@@ -152,12 +158,13 @@ def resolve(monkeypatch):
     """A function that gives a host name some addresses."""
 
     def resolve(*addresses):
-        async def getaddrinfo(loop, host, port, **how):
-            assert host == "class.example"
+        def getaddrinfo(host, port, *how, getaddrinfo=socket.getaddrinfo, **more):
+            if host != "class.example":
+                return getaddrinfo(host, port, *how, **more)
             kinds = {True: socket.AF_INET6, False: socket.AF_INET}
             return [(kinds[":" in each], 1, 6, "", (each, port)) for each in addresses * 2]
 
-        monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
     return resolve
 
@@ -227,3 +234,47 @@ async def test_listener_goes_on_after_the_system_could_not_accept(monkeypatch, c
     [said] = caplog.records
     assert said.levelno == logging.WARNING
     assert "no more files" in said.message
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_connection_that_is_accepted_while_the_listener_stops_is_whole(loop):
+    """It is closed when its protocol says so; uvloop would take its socket away under its hands."""
+    kind = pytest.importorskip(loop)
+
+    class Ended(Said):
+        def connection_lost(self, error):
+            ended.set_result(error)
+
+    def stop_and_make():
+        asyncio.get_running_loop().call_soon(open_now._tasks[0].cancel)  # as `close` does
+        return Ended()
+
+    async def main():
+        nonlocal ended, open_now
+        ended = asyncio.get_running_loop().create_future()
+        async with Listener(stop_and_make, "127.0.0.1", 0) as open_now:
+            assert await hear("127.0.0.1", open_now.port) == b"hello"
+            async with asyncio.timeout(PATIENCE):
+                assert await ended is None
+
+    ended = open_now = None
+    with asyncio.Runner(loop_factory=kind.new_event_loop) as runner:
+        runner.run(main())
+
+
+def test_process_may_open_as_many_files_as_a_class_needs(monkeypatch):
+    """The limit of old programs is raised, as far as the system allows, and never lowered."""
+    limits = []
+    monkeypatch.setattr(resource, "setrlimit", lambda which, both: limits.append(both))
+    infinity, most = resource.RLIM_INFINITY, listener.MOST_FILES
+    for before in [(1024, 4096), (1024, infinity), (20_000, 50_000), (infinity, infinity)]:
+        monkeypatch.setattr(resource, "getrlimit", lambda which, before=before: before)
+        listener._allow_files()
+    assert limits == [(4096, 4096), (most, infinity)]
+
+
+async def test_system_without_limits_is_served_too(monkeypatch):
+    """As Windows is, whose Python has no module `resource`."""
+    monkeypatch.setattr(listener, "resource", None)
+    async with Listener(Said, "127.0.0.1", 0) as open_now:
+        assert await hear("127.0.0.1", open_now.port) == b"hello"
