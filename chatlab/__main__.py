@@ -13,7 +13,7 @@ from chatlab.classroom import Classroom, check_code
 from chatlab.harness import new_loop, serve, stop_at_signal, where
 from chatlab.page import BROWSER_CLIENT
 from chatlab.recovery import Recovery, SessionStore
-from chatlab.server import create_app
+from chatlab.server import check_origin, create_app, names_at
 
 _say = partial(print, flush=True)
 
@@ -39,6 +39,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--db", help="the file of the message log (chat.db; of a class, class.db)")
     parser.add_argument("--keep", type=_count, help="how many of the newest messages are kept")
     parser.add_argument("--host", type=_host, default="127.0.0.1", help="the address to listen on")
+    parser.add_argument(
+        "--origin",
+        type=_origin,
+        action="append",
+        default=[],
+        dest="origins",
+        help="an address of the page behind a proxy, such as https://chat.example",
+    )
     parser.add_argument(
         "--class", action="store_true", dest="classroom", help="serve a class that has a join code"
     )
@@ -69,6 +77,14 @@ def _host(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text!r} is not an address")
 
 
+def _origin(text: str) -> str:
+    try:
+        check_origin(text)
+        return text
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not as https://chat.example") from None
+
+
 def _code(text: str) -> str:
     try:
         return check_code(text)
@@ -85,12 +101,13 @@ async def _serve_chat(options: argparse.Namespace, stop: asyncio.Event) -> None:
         _say(f"The chat is on {where(options.host, port)} (Ctrl-C stops it)")
 
     recovery = partial(Recovery, store=SessionStore(options.db))
-    build = partial(create_app, db=options.db, recovery=recovery, keep=options.keep)
+    pages = {"origins": options.origins, "hosts": names_at(options.host)}
+    build = partial(create_app, db=options.db, recovery=recovery, keep=options.keep, **pages)
     await serve(build, options.host, options.port, ready, stop)
 
 
 async def _serve_class(options: argparse.Namespace, stop: asyncio.Event) -> None:
-    names = ("host", "port", "db", "keep", "code")
+    names = ("host", "port", "db", "keep", "code", "origins")
     classroom = Classroom(**{name: getattr(options, name) for name in names})
 
     def ready(console: int) -> None:

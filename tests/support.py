@@ -20,7 +20,7 @@ from jupyter_client import KernelManager
 from kernels import kernel_transport
 
 from chatlab.client.outbox import Outbox
-from chatlab.harness.serving import DRAIN
+from chatlab.harness.serving import DRAIN, listening
 from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE
 from chatlab.page import PAGE
 from chatlab.server import chat, create_app
@@ -67,6 +67,24 @@ async def serving(
         yield Served(f"http://127.0.0.1:{site.port}", *inside, runner)
     finally:
         await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def asking(app):
+    """Serve an application; yield a function that asks it for something and returns the answer.
+
+    The function has the address of the server, and the session of its client.
+    """
+    async with aiohttp.ClientSession() as session, listening(app, "127.0.0.1", 0) as port:
+
+        async def ask(path, method="GET", **headers):
+            options = {"headers": headers, "allow_redirects": False}
+            async with session.request(method, ask.url + path, **options) as answer:
+                await answer.read()
+                return answer
+
+        ask.url, ask.session = f"http://127.0.0.1:{port}", session
+        yield ask
 
 
 def tutorial(sio, log):

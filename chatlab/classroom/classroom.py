@@ -6,7 +6,7 @@ The rules for students are in `handlers`; this module must not know them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from os import PathLike
 from typing import Any, Self
@@ -36,7 +36,8 @@ class Classroom(Openable):
     background. `db` is the file of the message log, and `keep` the number of newest messages that
     it keeps (None: all). `code` is the join code (None: a new one; ValueError if it is not valid).
     A second class with the same `name` replaces the first. `handlers` registers the chat's handlers
-    for "connect", "disconnect" and "chat message".
+    for "connect", "disconnect" and "chat message". `origins` are addresses of the page behind a
+    proxy; the first one is in the invitation.
     """
 
     def __init__(
@@ -49,8 +50,10 @@ class Classroom(Openable):
         code: str | None = None,
         name: str = "class",
         handlers: Handlers = chat,
+        origins: Iterable[str] = (),
     ) -> None:
         self.host, self.port, self.db, self.keep = host, port, db, keep
+        self.origins = list(origins)
         self.code = new_code() if code is None else check_code(code)
         self.handlers = ClassHandlers(self.code, handlers=handlers)
         self.panel = Panel(self.look, self._buttons())
@@ -70,7 +73,8 @@ class Classroom(Openable):
     @property
     def invitation(self) -> Invitation:
         """The address and the code that students need to join."""
-        return Invitation(f"http://{shown_host(self.host)}:{self.port}", self.code)
+        here = f"http://{shown_host(self.host)}:{self.port}"
+        return Invitation([*self.origins, here][0].rstrip("/"), self.code)
 
     @property
     def console(self) -> str:
@@ -84,7 +88,7 @@ class Classroom(Openable):
     @property
     def note(self) -> str:
         """A sentence that says why other machines cannot reach the class; "" if they can."""
-        if shown_host(self.host) != "localhost":
+        if shown_host(self.host) != "localhost" or self.origins:
             return ""
         if self.host in ANY_ADDRESS:
             return "This machine is in no network: nobody else reaches it."
@@ -151,7 +155,9 @@ class Classroom(Openable):
 
     def _chat(self) -> web.Application:
         recovery = partial(Recovery, store=SessionStore(self.db))
-        app = create_app(self.handlers, db=self.db, recovery=recovery, keep=self.keep)
+        app = create_app(
+            self.handlers, db=self.db, recovery=recovery, keep=self.keep, origins=self.origins
+        )
         app.middlewares.insert(0, self._note_address)
         return app
 

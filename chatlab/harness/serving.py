@@ -73,10 +73,20 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
     )
     try:
         await runner.setup()
+        runner.server.request_handler = partial(_readable, runner.server.request_handler)
         async with Listener(runner.server, host, port) as listener:
             yield listener.port
     finally:
         await runner.cleanup()
+
+
+async def _readable(handler: Handler, request: web.BaseRequest) -> web.StreamResponse:
+    """Refuse headers that are not UTF-8: aiohttp takes them, and fails where it repeats one."""
+    try:
+        b"\n".join(value for _, value in request.raw_headers).decode()
+    except UnicodeDecodeError:
+        raise web.HTTPBadRequest from None
+    return await handler(request)
 
 
 @web.middleware

@@ -7,3 +7,4 @@ only what the client sends.
 
 from chatlab.server.app import Handlers, chat, create_app, drop_key
 from chatlab.server.delivery import Delivery
+from chatlab.server.origins import check_origin, names_at

@@ -11,22 +11,35 @@ import functools
 import inspect
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from os import PathLike
 from typing import Any
 
 import socketio
-from aiohttp import web
+from aiohttp import hdrs, web
 from socketio.exceptions import ConnectionRefusedError
 
 from chatlab.log import Log, MessageLog
 from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, epoch_of, offset_of
-from chatlab.page import BROWSER_CLIENT, PAGE
 from chatlab.recovery import Recovery, recovered
 from chatlab.server.delivery import Delivery
+from chatlab.server.origins import Origins
 from chatlab.server.packets import StrictPacket
+from chatlab.server.site import Site
 from chatlab.server.transport import attach
 
+LOGGER = logging.getLogger(__name__)
+CAUSES = {
+    "Invalid websocket upgrade": (
+        "Refused a WebSocket without all of its headers. If a proxy does not forward Upgrade and "
+        "Connection, only polling works"
+    ),
+    "The client is using an unsupported version": (
+        "Refused a client that speaks an old protocol. This server speaks that of Socket.IO 3 and "
+        "later, which is version 4 of Engine.IO (EIO=4)"
+    ),
+}
+"""How messages of Engine.IO begin that say why a client was refused, and what is logged instead."""
 Handlers = Callable[[socketio.AsyncServer, Log], None]
 
 
@@ -64,17 +77,24 @@ def create_app(
     server: Callable[..., socketio.AsyncServer] = socketio.AsyncServer,
     recovery: Callable[[], Recovery] | None = None,
     keep: int | None = None,
+    origins: Iterable[str] = (),
+    hosts: Collection[str] | None = None,
 ) -> web.Application:
     """Make the web application of a chat server: its handlers, its log in the file `db`, the page.
 
     `server` makes the Socket.IO server: pass a function of your own to give it other options.
     `recovery` makes the sessions, if clients are to recover their connection's state. `keep` is how
     many of the newest messages the log keeps; None keeps all.
+    `origins` are addresses of the page that the requests do not tell, because a proxy is in between
+    ("https://chat.example"). `hosts` are the names by which browsers may ask for the page, besides
+    those of `origins`, localhost and IP addresses; then only pages there may show it in a frame.
+    None means any name.
     The page sends a key with each text; a handler that does not accept it is called without it.
+    Raises ValueError if one of `origins` is no address.
     Starting the application raises sqlite3.DatabaseError if `db` cannot be used.
     """
     app = web.Application()
-    logger = _errors_to_loop()
+    logger = _engineio_logger()
     sessions = recovery() if recovery else None
     options = sessions.options(StrictPacket) if sessions else {"serializer": StrictPacket}
     sio = server(async_mode="aiohttp", engineio_logger=logger, **options)
@@ -83,9 +103,10 @@ def create_app(
     handlers(sio, log)
     drop_key(sio)
     app.cleanup_ctx.append(_opened(log, sessions))
-    app.router.add_get("/", _index)
-    app.router.add_get("/socket.io/socket.io.js", _browser_client)
-    app.router.add_static("/page", PAGE)
+    app.middlewares.insert(0, _upgradable)
+    pages = Origins(origins, hosts)
+    pages.add_to(sio, app)
+    Site(pages.frames).add_to(app)
     return app
 
 
@@ -120,15 +141,24 @@ def _text_and_key(arguments: tuple[Any, ...]) -> tuple[Any, Any]:
     return text, client_offset[0] if client_offset else None
 
 
-async def _index(request: web.Request) -> web.FileResponse:
-    return web.FileResponse(PAGE / "index.html")
+@web.middleware
+async def _upgradable(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Take the header Upgrade from a request that lacks the rest of what makes it a WebSocket.
+
+    Engine.IO would open a connection first, and fail then. So it refuses it.
+    """
+    if hdrs.UPGRADE in request.headers and not _is_websocket(request):
+        headers = request.headers.copy()
+        del headers[hdrs.UPGRADE]
+        request = request.clone(headers=headers)
+    return await handler(request)
 
 
-async def _browser_client(request: web.Request) -> web.StreamResponse:
-    """Serve the official client where every Socket.IO server serves it."""
-    if BROWSER_CLIENT.exists():
-        return web.FileResponse(BROWSER_CLIENT)
-    return web.Response(status=404, text="The Socket.IO browser client is not installed here.")
+def _is_websocket(request: web.Request) -> bool:
+    try:
+        return web.WebSocketResponse().can_prepare(request).ok
+    except ValueError:  # a key that is not of ASCII
+        return False
 
 
 def _opened(
@@ -149,21 +179,27 @@ def _opened(
     return while_serving
 
 
-class _ToLoop(logging.Handler):
-    """Give logged exceptions to the exception handler of the event loop, as all other errors.
+class _Errors(logging.Handler):
+    """Takes what Engine.IO logs: exceptions, and why it refused a client.
 
-    A WebSocket packet of an unknown type is left out: it is an error of the client, not of the
-    server.
+    The event loop gets the exceptions, as all others. A WebSocket packet of an unknown type is left
+    out: it is an error of the client, not of the server. Of the refusals, those that somebody has
+    to hear of are logged in our own words: Engine.IO's repeat what a stranger has sent. It logs
+    each cause once.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and record.msg != "Unknown receive error":
+        if not record.exc_info:
+            causes = (words for begin, words in CAUSES.items() if record.msg.startswith(begin))
+            for words in causes:
+                LOGGER.warning(words)
+        elif record.msg != "Unknown receive error":
             asyncio.get_running_loop().call_exception_handler(
                 {"message": record.getMessage(), "exception": record.exc_info[1]}
             )
 
 
-def _errors_to_loop() -> logging.Logger:
-    logger = logging.Logger("chatlab.server.app", logging.ERROR)
-    logger.addHandler(_ToLoop())
+def _engineio_logger() -> logging.Logger:
+    logger = logging.Logger("engineio", logging.ERROR)
+    logger.addHandler(_Errors())
     return logger

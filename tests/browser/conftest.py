@@ -16,7 +16,8 @@ from support import CHROMIUM_ARGUMENTS, chromium, missing
 from tabs import Tab
 
 from chatlab.harness.background import BackgroundServer
-from chatlab.server.app import BROWSER_CLIENT, create_app
+from chatlab.page import BROWSER_CLIENT
+from chatlab.server import create_app
 
 ROOT = Path(__file__).parents[2]
 JUPYTERLAB = [
@@ -85,7 +86,8 @@ def browser():
 def context(browser):
     """A fresh browser profile, in which no page may raise an error that nobody catches."""
     errors = []
-    with browser.new_context() as context:
+    # Without the page's Content-Security-Policy: it would hide what the scripts fail to escape.
+    with browser.new_context(bypass_csp=True) as context:
         context.set_default_timeout(PATIENCE)
         context.on("weberror", lambda error: errors.append(error.error))
         yield context

@@ -6,7 +6,8 @@ from playwright.sync_api import expect
 from tabs import Tab, address, rewrite
 
 from chatlab.harness.background import BackgroundServer
-from chatlab.server.app import BROWSER_CLIENT, create_app
+from chatlab.page import BROWSER_CLIENT
+from chatlab.server import create_app
 
 CDN = "https://cdn.socket.io/**"
 MARKUP = ["<img src=x onerror='window.ran = true'>", "<script>window.ran = true</script>"]

@@ -14,7 +14,6 @@ from support import asked, ordered, serving, untold, wired
 from chatlab.client.tab import ChatClient
 from chatlab.log.database import PRAGMAS
 from chatlab.messages import CHAT_MESSAGE, MAX_TEXT
-from chatlab.page import BROWSER_CLIENT
 
 
 async def stored(server):
@@ -399,42 +398,40 @@ async def test_row_that_the_database_refuses_fails_alone(served):
     assert any("no bad words" in packet for packet in packets)
 
 
-# The page.
+# What is logged.
+
+REFUSED = [
+    ("EIO=3&transport=polling", "Refused a client that speaks an old protocol."),
+    ("transport=polling", "Refused a client that speaks an old protocol."),
+    ("EIO=4&transport=websocket", "Refused a WebSocket without all of its headers."),
+]
+SILENT = [
+    "EIO=4&transport=polling&sid=a%20lie",
+    "EIO=4&transport=a%20lie",
+    "EIO=4&transport=polling&j=a%20lie",
+]
 
 
-async def test_page_and_its_parts_are_served(served):
-    """The page, its script and its style; and nothing from outside its folder."""
+@pytest.mark.parametrize(("query", "words"), REFUSED)
+async def test_refused_client_is_logged_once_with_the_cause(served, caplog, query, words):
+    """python-socketio alone says it too; the next one of the same cause is not logged."""
     async with aiohttp.ClientSession() as session:
-        for path, kind in (
-            ("/", "html"),
-            ("/page/page.js", "javascript"),
-            ("/page/outbox.js", "javascript"),
-            ("/page/style.css", "css"),
-        ):
-            async with session.get(served.url + path) as answer:
-                assert answer.status == 200
-                assert kind in answer.headers["Content-Type"]
-        async with session.get(served.url + "/page/%2e%2e/server.py") as answer:
-            assert answer.status in (403, 404)
+        for more in ("", "&more=a%20lie"):
+            async with session.get(f"{served.url}/socket.io/?{query}{more}") as answer:
+                assert answer.status == 400
+    [said] = caplog.messages
+    assert said.startswith(words)
 
 
-@pytest.mark.skipif(not BROWSER_CLIENT.exists(), reason="the browser client was not fetched")
-@pytest.mark.parametrize("path", ["page/vendor/socket.io.min.js", "socket.io/socket.io.js"])
-async def test_official_client_is_served(served, path):
-    """Where our page loads it from, and where the tutorial's page does."""
-    async with aiohttp.ClientSession() as session, session.get(f"{served.url}/{path}") as answer:
-        assert "Socket.IO" in await answer.text()
-
-
-async def test_missing_official_client_is_explained(served, monkeypatch, tmp_path):
-    """A sentence, and not a page of Engine.IO's."""
-    monkeypatch.setattr("chatlab.server.app.BROWSER_CLIENT", tmp_path / "missing.js")
+@pytest.mark.parametrize("query", SILENT)
+async def test_what_only_a_stranger_can_cause_is_not_logged(served, caplog, query):
+    """Every client of an earlier run sends such a sid; the text is the stranger's."""
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"{served.url}/socket.io/socket.io.js") as answer,
+        session.get(f"{served.url}/socket.io/?{query}") as answer,
     ):
-        assert answer.status == 404
-        assert "not installed" in await answer.text()
+        assert answer.status == 400
+    assert caplog.messages == []
 
 
 # Anything at all.

@@ -91,7 +91,7 @@ class Crowd:
                 executable_path=path, args=CHROMIUM_ARGUMENTS
             )
             stack.push_async_callback(browser.close)
-            self.context, self.errors = await browser.new_context(), []
+            self.context, self.errors = await browser.new_context(bypass_csp=True), []
             self.context.on("weberror", lambda error: self.errors.append(error.error))
             for change in self.changes:
                 await self._rewrite(*change)

@@ -4,6 +4,7 @@
 
 import { Join, signed } from "./join.js";
 import { MessageList } from "./list.js";
+import { refusedAddress } from "./origin.js";
 import { Outbox } from "./outbox.js";
 import { showPending } from "./pending.js";
 import { Reporter } from "./reporter.js";
@@ -30,7 +31,7 @@ function loadScript(src, attributes = {}) {
 // Load the client that was installed with the package, or else the same file from its CDN.
 async function loadClient() {
   try {
-    await loadScript("page/vendor/socket.io.min.js");
+    await loadScript(new URL("vendor/socket.io.min.js", import.meta.url));
   } catch {
     await loadScript(CDN, { integrity: INTEGRITY, crossOrigin: "anonymous" });
   }
@@ -222,11 +223,13 @@ function start() {
     countAsOld();
     outbox.disconnected();
   });
-  socket.on("connect_error", (error) => {
+  socket.on("connect_error", async (error) => {
     if (join.concerns(error)) join.ask(error);
     else if (error.data) problem.textContent = `The server refuses: ${error.message}`;
     showState();
     reporter.report();
+    const refused = error.data ? "" : await refusedAddress();
+    if (refused && !socket.connected) problem.textContent = refused;
   });
 
   toggle.onclick = () => {
