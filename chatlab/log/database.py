@@ -9,13 +9,18 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from os import PathLike
 from typing import Generic, Self, TypeVar
 
-PRAGMAS = {"busy_timeout": 5000, "journal_mode": "wal", "synchronous": 2}
+from chatlab.log.file import DatabaseFile, is_busy
+
+PRAGMAS = {"busy_timeout": 500, "journal_mode": "wal", "synchronous": 2}
 """What makes a commit durable. synchronous 2 is FULL: a commit returns when the disk has it.
 busy_timeout is in milliseconds."""
+TRIES = 10
+"""How often a write waits for busy_timeout while another program has locked the database."""
 MAX_BATCH = 1000
 """The most writes in one transaction. The query for their keys has a placeholder for each of them,
 and SQLite allows 32,766 in a query."""
@@ -27,13 +32,17 @@ class Writer:
     """The connection that writes, on a thread of its own. Call `open`, then `run` functions there.
 
     Put a whole transaction into one function: changing threads for every statement takes longer
-    than the statements.
+    than the statements. The thread does not keep a program alive that forgets to call `close`.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._path = path
+        self._file = DatabaseFile(path)
         self._db: sqlite3.Connection | None = None
+        self._lock: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._tries = TRIES
+        self._failing = False
 
     async def open(self, prepare: Callable[[sqlite3.Connection], None]) -> Self:
         """Open the database, and prepare it. Call `close` also if this fails.
@@ -42,17 +51,47 @@ class Writer:
         raises.
         """
         self._db = await self._on_thread(self._connect)
-        await self.run(prepare)
+        await self.run(partial(self._patiently, prepare))
+        self._file.remember()
         return self
+
+    async def lock(self, use: str) -> None:
+        """Be the only one who uses the file so, until `close`.
+
+        Raises sqlite3.OperationalError, with a sentence, if another server does.
+        """
+        self._lock = await self._on_thread(partial(self._file.lock, use))
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Call a function with the connection on the thread, and return its result."""
         return await self._on_thread(lambda: work(self._db))
 
+    async def write(self, transact: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function that is one transaction; return its result.
+
+        It is called again while another program has locked the database. Raises what it raises, and
+        sqlite3.OperationalError if the file is not in its place any more: see DatabaseFile.check.
+        """
+        result = await self.run(partial(self._write, transact))
+        self._failing = False
+        return result
+
+    def report(self, error: sqlite3.Error) -> None:
+        """Tell the event loop why nothing is stored: once, until something is stored again."""
+        if not self._failing:
+            self._failing = True
+            report = {"message": f"nothing is stored in {self._path}"}
+            report["exception"] = error.with_traceback(None)  # it is no fault of the code
+            asyncio.get_running_loop().call_exception_handler(report)
+
+    def hurry(self) -> None:
+        """Have no more patience with a program that has locked the database."""
+        self._tries = 1
+
     async def close(self) -> None:
         """Close the connection, and end the thread."""
         if self._db is not None:
-            await self.run(sqlite3.Connection.close)
+            await self.run(self._disconnect)
             self._db = None
         self._thread.shutdown()
 
@@ -60,10 +99,35 @@ class Writer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _connect(self) -> sqlite3.Connection:
+        self._file.create()
         try:
             return sqlite3.connect(self._path, isolation_level=None)
         except sqlite3.Error as error:
             raise type(error)(f"cannot open {self._path}: {error}") from error
+
+    def _write(self, transact: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+        # The file may go between the first look and the commit: the second look is the promise.
+        self._file.check(db)
+        result = self._patiently(transact, db)
+        self._file.check(db)
+        return result
+
+    def _patiently(self, work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+        tries = 1
+        while True:
+            try:
+                return work(db)
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or tries >= self._tries:
+                    raise
+            tries += 1
+
+    def _disconnect(self, db: sqlite3.Connection) -> None:
+        with suppress(sqlite3.Error):
+            self._file.check(db)
+        db.close()
+        if self._lock is not None:
+            self._lock.close()
 
 
 def make_durable(db: sqlite3.Connection) -> None:

@@ -13,6 +13,7 @@ from contextlib import closing
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple, Self
 
 import aiosqlite
@@ -31,6 +32,10 @@ CREATE TABLE IF NOT EXISTS messages (
 """
 COLUMNS = ["id", "client_offset", "content"]
 EPOCHS = "CREATE TABLE IF NOT EXISTS epochs (epoch TEXT, after INTEGER)"
+SERVING = "serving"
+"""The end of the name of the lock: only one server gives out the offsets, and sees them all."""
+OF_ONE_MESSAGE = (sqlite3.IntegrityError, sqlite3.DataError)
+"""The errors that are the fault of one message in a batch."""
 EPOCH_BYTES = 9
 """Random bytes in the name of an epoch, so that two logs never have the same one."""
 KEY_USED = ("client_offset used", "this client_offset belongs to another text")
@@ -78,9 +83,9 @@ class MessageLog(Openable, Log):
         self._writer = Writer(self.path)
         try:
             await self._writer.open(_prepare)
-            self.head = await self._writer.run(_last_offset)
-            self.trimmed = await self._writer.run(_first_offset) - 1
-            self._reader = await aiosqlite.connect(self.path, isolation_level=None)
+            await self._look()
+            self._reader = await _reader(self.path)
+            await self.after(self.head)  # so that SQLite opens -wal here too, while it is there
         except sqlite3.Error as error:
             await self._writer.close()
             raise type(error)(f"cannot use {self.path} as the message log: {error}") from error
@@ -89,9 +94,14 @@ class MessageLog(Openable, Log):
 
     async def close(self) -> None:
         """Commit the messages that were appended, then close the database."""
+        self._writer.hurry()
         await self._batches.close()
         await self._reader.close()
         await self._writer.close()
+
+    async def _look(self) -> None:
+        self.head = await self._writer.run(_last_offset)
+        self.trimmed = await self._writer.run(_first_offset) - 1
 
     async def append(self, text: str, client_offset: str | None = None) -> int:
         done = asyncio.get_running_loop().create_future()
@@ -111,8 +121,14 @@ class MessageLog(Openable, Log):
         return next((Message(*row) for row in rows), None)
 
     async def begin_epoch(self) -> None:
+        """Begin an epoch (see `contract.Log`): the file is this server's alone until `close`.
+
+        Raises sqlite3.OperationalError, with a sentence, if another server has it.
+        """
+        await self._writer.lock(SERVING)
+        await self._look()  # an earlier server may have stored messages since `open`
         self.epoch = secrets.token_urlsafe(EPOCH_BYTES)
-        epochs = await self._writer.run(partial(_begin_epoch, self.epoch, self.head))
+        epochs = await self._writer.write(partial(_begin_epoch, self.epoch, self.head))
         names, begins = zip(*epochs, strict=True)
         self._ends = dict(zip(names, begins[1:], strict=False))
 
@@ -130,13 +146,18 @@ class MessageLog(Openable, Log):
 
     async def _write(self, batch: list[_Append]) -> None:
         try:
-            outcomes, new = await self._writer.run(partial(self._store, batch))
-        except sqlite3.Error as error:
+            outcomes, new = await self._writer.write(partial(self._store, batch))
+        except OF_ONE_MESSAGE as error:
             if len(batch) == 1:
                 _settle(batch[0], error)
                 return
             for item in batch:  # so that one bad message fails alone
                 await self._write([item])
+            return
+        except sqlite3.Error as error:  # of the database: no message could be stored
+            self._writer.report(error)
+            for item in batch:
+                _settle(item, type(error)(*error.args))
             return
         if new:
             self.head = new[-1].offset
@@ -169,6 +190,20 @@ class MessageLog(Openable, Log):
     def _due(self, new: list[Message]) -> int:
         """Return the offset up to which messages are deleted when these new ones are stored."""
         return new[-1].offset - self.keep if new and self.keep else 0
+
+
+def _reader(path: str | PathLike[str]) -> aiosqlite.Connection:
+    """Return a connection that is to be awaited, and does not keep a program alive.
+
+    The thread of aiosqlite lives until the connection is closed, and Python waits for it at its
+    end, unless it is a daemon: it becomes one if a daemon makes it.
+    """
+    made: list[aiosqlite.Connection] = []
+    connect = partial(aiosqlite.connect, path, isolation_level=None)
+    maker = Thread(target=lambda: made.append(connect()), daemon=True)
+    maker.start()
+    maker.join()
+    return made[0]
 
 
 def head_of(path: str | PathLike[str]) -> int:

@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT, rooms, skipped, packets
 )
 """
+RECOVERING = "recovering"
+"""The end of the name of the lock: a second server would delete the events of the first."""
 Stored = tuple[list[Session], list[Event], int]
 """Sessions, events, and the number of the last event that was ever stored."""
 
@@ -96,6 +98,7 @@ class SessionStore(NoStore):
         self._writer = Writer(self.path)
         try:
             await self._writer.open(_prepare)
+            await self._writer.lock(RECOVERING)
             stored = await self._writer.run(_read)
         except sqlite3.Error as error:
             await self._writer.close()
@@ -104,6 +107,7 @@ class SessionStore(NoStore):
         return stored
 
     async def close(self) -> None:
+        self._writer.hurry()
         await self._batches.close()
         await self._writer.close()
 
@@ -142,10 +146,9 @@ class SessionStore(NoStore):
     async def _write_batch(self, batch: list[_Write]) -> None:
         try:
             if writes := [write for write in batch if write.sql]:
-                await self._writer.run(partial(_execute, writes))
+                await self._writer.write(partial(_execute, writes))
         except sqlite3.Error as error:
-            report = {"message": f"sessions are not kept in {self.path}", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(report)
+            self._writer.report(error)
         for write in batch:
             write.then()
             if not write.done.done():
