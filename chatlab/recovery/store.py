@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT, rooms, skipped, packets
 )
 """
+"""In the column `pid` is its hash: with a copy of the file, nobody can take over a session."""
 RECOVERING = "recovering"
 """The end of the name of the lock: a second server would delete the events of the first."""
 Stored = tuple[list[Session], list[Event], int]
@@ -119,7 +120,7 @@ class SessionStore(NoStore):
 
     async def put_session(self, session: Session) -> None:
         rooms, saved = _text(list(session.rooms.items())), _text(session.saved)
-        values = session.sid, session.pid, session.namespace, *session.start, rooms, saved
+        values = session.sid, session.pid_hash, session.namespace, *session.start, rooms, saved
         await self._write("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def delete_session(self, session: Session) -> None:
@@ -174,10 +175,10 @@ def _read(db: sqlite3.Connection) -> Stored:
 
 
 def _session(
-    sid: str, pid: str, namespace: str, cursor: int, number: int, rooms: str, saved: str
+    sid: str, pid_hash: str, namespace: str, cursor: int, number: int, rooms: str, saved: str
 ) -> Session:
     start, data = Position(cursor, number), _value(saved)
-    return Session(sid, namespace, start, start, pid, dict(_value(rooms)), data, data)
+    return Session(sid, namespace, start, start, "", pid_hash, dict(_value(rooms)), data, data)
 
 
 def _event(number: int, namespace: str, rooms: str, skipped: str, packets: str) -> Event:
