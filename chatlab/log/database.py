@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from os import PathLike
-from typing import Generic, Self, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Generic, Self, TypeVar
 
 from chatlab.log.file import DatabaseFile, is_busy
 
@@ -26,13 +28,15 @@ MAX_BATCH = 1000
 and SQLite allows 32,766 in a query."""
 
 T = TypeVar("T")
+Job = tuple[Callable[[], Any], Future[Any]]
 
 
 class Writer:
     """The connection that writes, on a thread of its own. Call `open`, then `run` functions there.
 
     Put a whole transaction into one function: changing threads for every statement takes longer
-    than the statements. The thread does not keep a program alive that forgets to call `close`.
+    than the statements. The thread is a daemon: a program that forgets `close` ends all the same,
+    and one that closes only while it ends can do so, which an executor would not allow.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -40,7 +44,8 @@ class Writer:
         self._file = DatabaseFile(path)
         self._db: sqlite3.Connection | None = None
         self._lock: sqlite3.Connection | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = Thread(target=_work, args=(self._jobs,), name="sqlite", daemon=True)
         self._tries = TRIES
         self._failing = False
 
@@ -50,6 +55,7 @@ class Writer:
         Raises sqlite3.Error, with a sentence, if the file cannot be opened, and what `prepare`
         raises.
         """
+        self._thread.start()
         self._db = await self._on_thread(self._connect)
         await self.run(partial(self._patiently, prepare))
         self._file.remember()
@@ -93,10 +99,13 @@ class Writer:
         if self._db is not None:
             await self.run(self._disconnect)
             self._db = None
-        self._thread.shutdown()
+        self._jobs.put(None)
+        self._thread.join()
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        done: Future[T] = Future()
+        self._jobs.put((work, done))
+        return await asyncio.wrap_future(done)
 
     def _connect(self) -> sqlite3.Connection:
         self._file.create()
@@ -128,6 +137,16 @@ class Writer:
         db.close()
         if self._lock is not None:
             self._lock.close()
+
+
+def _work(jobs: SimpleQueue[Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        work, done = job
+        if done.set_running_or_notify_cancel():
+            try:
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
 
 
 def make_durable(db: sqlite3.Connection) -> None:
