@@ -22,7 +22,8 @@ PRAGMAS = {"busy_timeout": 500, "journal_mode": "wal", "synchronous": 2}
 """What makes a commit durable. synchronous 2 is FULL: a commit returns when the disk has it.
 busy_timeout is in milliseconds."""
 TRIES = 10
-"""How often a write waits for busy_timeout while another program has locked the database."""
+"""How often a write waits for busy_timeout while another program has locked the database. If that
+was in vain, later ones try once, until one succeeds."""
 MAX_BATCH = 1000
 """The most writes in one transaction. The query for their keys has a placeholder for each of them,
 and SQLite allows 32,766 in a query."""
@@ -127,7 +128,7 @@ class Writer:
             try:
                 return work(db)
             except sqlite3.OperationalError as error:
-                if not is_busy(error) or tries >= self._tries:
+                if not is_busy(error) or self._failing or tries >= self._tries:
                     raise
             tries += 1
 

@@ -90,9 +90,13 @@ async def test_locked_database_fails_all_that_wait_at_once(path, monkeypatch):
             database.execute("BEGIN IMMEDIATE")
             sending = [log.append(str(n)) for n in range(20)]
             outcomes = await asyncio.gather(*sending, return_exceptions=True)
-        assert {str(error) for error in outcomes} == {"database is locked"}
-        assert len({id(error) for error in outcomes}) == 20  # each is raised by itself
-    assert tries == [list(map(str, range(20)))] * TRIES
+            assert {str(error) for error in outcomes} == {"database is locked"}
+            assert len({id(error) for error in outcomes}) == 20  # each is raised by itself
+            with pytest.raises(sqlite3.OperationalError):
+                await log.append("later")
+            database.execute("ROLLBACK")
+        assert tries == [[str(n) for n in range(20)]] * TRIES + [["later"]]  # patience is used up
+        assert await log.append("when the lock is gone") == 1
 
 
 async def test_lock_that_ends_at_the_last_try_is_waited_for(path, monkeypatch):
@@ -113,7 +117,7 @@ async def test_log_is_closed_while_another_program_holds_a_lock(path, monkeypatc
     loop = asyncio.get_running_loop()
     tries = tried(monkeypatch, lambda count: loop.call_soon_threadsafe(trying.set))
     with beside(path) as database:
-        async with MessageLog(path) as log:
+        async with asyncio.timeout(20), MessageLog(path) as log:
             database.execute("BEGIN IMMEDIATE")
             sending = [asyncio.ensure_future(log.append("first"))]
             await trying.wait()
