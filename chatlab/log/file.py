@@ -52,28 +52,19 @@ class DatabaseFile:
         )
 
     def lock(self, use: str) -> sqlite3.Connection:
-        """Take the only right to use the file so, until the connection is closed.
+        """Return the right to be the only one who uses the file so, until it is closed.
 
         The lock is a transaction that never ends, in a small database beside the file: so it works
-        wherever SQLite does, and ends with its process, also after `kill -9`. The process is in the
-        database too. Raises sqlite3.OperationalError if another server has the lock.
+        wherever SQLite does, and ends with its process, also after `kill -9`. Raises sqlite3.Error,
+        with a sentence, if another server has the lock, or if the file cannot have one.
         """
-        if os.stat(self.path).st_nlink > 1:
+        found = os.stat(self.path)
+        if found.st_nlink > 1:
             raise sqlite3.OperationalError(
-                f"{self.path} has a second name, a hard link: SQLite loses rows with two names"
+                "it has a second name, a hard link, and SQLite would lose rows"
             )
-        name = f"{self.path}.{use}"
-        _create(name, os.stat(self.path).st_mode & 0o777)
-        lock = sqlite3.connect(name, timeout=CLOSING, isolation_level=None)
-        try:
-            _begin_for_ever(lock)
-        except sqlite3.Error as error:
-            reason = f"it cannot be locked: {error}"
-            if is_busy(error):
-                reason = f"another server has it open, process {_holder(lock)}"
-            lock.close()
-            raise type(error)(f"{self.path}: {reason}") from None
-        return lock
+        _create(f"{self.path}.{use}", found.st_mode & 0o777)
+        return _locked(f"{self.path}.{use}")
 
     def _found(self) -> list[tuple[int, int] | None]:
         """Return what identifies each of the files; None for one that is not there."""
@@ -85,15 +76,25 @@ def is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _begin_for_ever(lock: sqlite3.Connection) -> None:
-    lock.execute("BEGIN IMMEDIATE")
-    while _holder(lock) != os.getpid():  # another one may come between COMMIT and BEGIN
-        lock.execute(f"PRAGMA user_version = {os.getpid()}")
-        lock.execute("COMMIT")
+def _locked(path: str) -> sqlite3.Connection:
+    lock = sqlite3.connect(path, timeout=CLOSING, isolation_level=None)
+    try:
         lock.execute("BEGIN IMMEDIATE")
+        while _holder(lock) != os.getpid():  # another one may come between COMMIT and BEGIN
+            lock.execute(f"PRAGMA user_version = {os.getpid()}")
+            lock.execute("COMMIT")
+            lock.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        reason = f"it cannot be locked: {error}"
+        if is_busy(error):
+            reason = f"another server has it open, process {_holder(lock)}"
+        lock.close()
+        raise type(error)(reason) from error
+    return lock
 
 
 def _holder(lock: sqlite3.Connection) -> int:
+    """Return the process that has the lock, or had it last."""
     return lock.execute("PRAGMA user_version").fetchone()[0]
 
 

@@ -88,7 +88,7 @@ class MessageLog(Openable, Log):
             await self.after(self.head)  # so that SQLite opens -wal here too, while it is there
         except sqlite3.Error as error:
             await self._writer.close()
-            raise type(error)(f"cannot use {self.path} as the message log: {error}") from error
+            raise self._unusable(error) from error
         self._batches = Batches(self._write)
         return self
 
@@ -98,6 +98,9 @@ class MessageLog(Openable, Log):
         await self._batches.close()
         await self._reader.close()
         await self._writer.close()
+
+    def _unusable(self, error: sqlite3.Error) -> sqlite3.Error:
+        return type(error)(f"cannot use {self.path} as the message log: {error}")
 
     async def _look(self) -> None:
         self.head = await self._writer.run(_last_offset)
@@ -125,10 +128,13 @@ class MessageLog(Openable, Log):
 
         Raises sqlite3.OperationalError, with a sentence, if another server has it.
         """
-        await self._writer.lock(SERVING)
-        await self._look()  # an earlier server may have stored messages since `open`
-        self.epoch = secrets.token_urlsafe(EPOCH_BYTES)
-        epochs = await self._writer.write(partial(_begin_epoch, self.epoch, self.head))
+        try:
+            await self._writer.lock(SERVING)
+            await self._look()  # an earlier server may have stored messages since `open`
+            self.epoch = secrets.token_urlsafe(EPOCH_BYTES)
+            epochs = await self._writer.write(partial(_begin_epoch, self.epoch, self.head))
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
         names, begins = zip(*epochs, strict=True)
         self._ends = dict(zip(names, begins[1:], strict=False))
 

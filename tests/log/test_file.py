@@ -49,7 +49,7 @@ async def refused(path):
     with pytest.raises(sqlite3.OperationalError) as refusal:
         async with served(path):
             pass
-    assert "\n" not in str(refusal.value)
+    assert str(refusal.value).startswith("cannot use") and "\n" not in str(refusal.value)
     return TAKEN in str(refusal.value)
 
 
@@ -104,6 +104,16 @@ async def test_every_way_to_the_file_leads_to_its_lock(path, monkeypatch):
     async with served("link.db"):
         for other in (path, path.name, path.parent / "folder" / path.name, f"./{path.name}"):
             assert await refused(other)
+
+
+async def test_lock_that_cannot_be_had_is_explained(path):
+    """Somebody has put a file, or a folder, in its place."""
+    (path.parent / "a.db.serving").write_text("this is no database, but it is long enough" * 99)
+    (path.parent / "b.db.serving").mkdir()
+    for name, reason in ("a.db", "it cannot be locked: .*not a database"), ("b.db", "open"):
+        with pytest.raises(sqlite3.DatabaseError, match=f"cannot use .*{name}.*: .*{reason}"):
+            async with served(path.with_name(name)):
+                pass
 
 
 @posix
