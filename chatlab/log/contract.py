@@ -26,8 +26,8 @@ class Log(Protocol):
     epoch: str | None
     """The name of the epoch in which messages are stored now; None before the first one."""
     keep: int | None
-    """How many of the newest messages the log keeps; None keeps all. The key of a deleted message
-    can be used again."""
+    """How many of the newest messages the log keeps; None keeps all. One that was longer gets
+    shorter with each transaction. The key of a deleted message can be used again."""
     on_commit: Callable[[list[Message]], None]
     """Called with each committed batch, in order, before its senders get their offsets."""
 

@@ -16,6 +16,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Generic, Self, TypeVar
 
+import aiosqlite
+
 from chatlab.log.file import DatabaseFile, is_busy
 
 PRAGMAS = {"busy_timeout": 500, "journal_mode": "wal", "synchronous": 2}
@@ -148,6 +150,20 @@ def _work(jobs: SimpleQueue[Job | None]) -> None:
                 done.set_result(work())
             except BaseException as error:
                 done.set_exception(error)
+
+
+def reader(path: str | PathLike[str]) -> aiosqlite.Connection:
+    """Return a connection that is to be awaited, and does not keep a program alive.
+
+    The thread of aiosqlite lives until the connection is closed, and Python waits for it at its
+    end, unless it is a daemon: it becomes one if a daemon makes it.
+    """
+    made: list[aiosqlite.Connection] = []
+    connect = partial(aiosqlite.connect, path, isolation_level=None)
+    maker = Thread(target=lambda: made.append(connect()), daemon=True)
+    maker.start()
+    maker.join()
+    return made[0]
 
 
 def make_durable(db: sqlite3.Connection) -> None:

@@ -13,13 +13,10 @@ from contextlib import closing
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from threading import Thread
 from typing import NamedTuple, Self
 
-import aiosqlite
-
 from chatlab.log.contract import Log
-from chatlab.log.database import Batches, Writer, make_durable, transaction
+from chatlab.log.database import Batches, Writer, make_durable, reader, transaction
 from chatlab.messages import Message, Place, Refused, check_client_offset, check_text
 from chatlab.openable import Openable
 
@@ -36,6 +33,9 @@ SERVING = "serving"
 """The end of the name of the lock: only one server gives out the offsets, and sees them all."""
 OF_ONE_MESSAGE = (sqlite3.IntegrityError, sqlite3.DataError)
 """The errors that are the fault of one message in a batch."""
+MOST_OLD = 1000
+"""How many messages more than it stores a transaction deletes. If a long log is opened with a small
+`keep`, millions have to go: all at once they would keep their senders waiting for half a minute."""
 EPOCH_BYTES = 9
 """Random bytes in the name of an epoch, so that two logs never have the same one."""
 KEY_USED = ("client_offset used", "this client_offset belongs to another text")
@@ -84,7 +84,7 @@ class MessageLog(Openable, Log):
         try:
             await self._writer.open(_prepare)
             await self._look()
-            self._reader = await _reader(self.path)
+            self._reader = await reader(self.path)
             await self.after(self.head)  # so that SQLite opens -wal here too, while it is there
         except sqlite3.Error as error:
             await self._writer.close()
@@ -183,11 +183,11 @@ class MessageLog(Openable, Log):
                 outcomes, rows = _number(batch, _last_offset(db), _known(db, batch))
                 new = [Message(offset, text) for offset, _, text in rows]
                 db.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
-                if self._due(new) > trimmed:
-                    db.execute("DELETE FROM messages WHERE id <= ?", (self._due(new),))
+                if (due := self._due(new)) > trimmed:
+                    db.execute("DELETE FROM messages WHERE id <= ?", (due,))
                     # Before the commit: another connection may read right after it, before
                     # this function returns to the event loop.
-                    self.trimmed = self._due(new)
+                    self.trimmed = due
         except BaseException:
             self.trimmed = trimmed
             raise
@@ -195,21 +195,9 @@ class MessageLog(Openable, Log):
 
     def _due(self, new: list[Message]) -> int:
         """Return the offset up to which messages are deleted when these new ones are stored."""
-        return new[-1].offset - self.keep if new and self.keep else 0
-
-
-def _reader(path: str | PathLike[str]) -> aiosqlite.Connection:
-    """Return a connection that is to be awaited, and does not keep a program alive.
-
-    The thread of aiosqlite lives until the connection is closed, and Python waits for it at its
-    end, unless it is a daemon: it becomes one if a daemon makes it.
-    """
-    made: list[aiosqlite.Connection] = []
-    connect = partial(aiosqlite.connect, path, isolation_level=None)
-    maker = Thread(target=lambda: made.append(connect()), daemon=True)
-    maker.start()
-    maker.join()
-    return made[0]
+        if not new or not self.keep:
+            return 0
+        return min(new[-1].offset - self.keep, self.trimmed + len(new) + MOST_OLD)
 
 
 def head_of(path: str | PathLike[str]) -> int:

@@ -13,6 +13,7 @@ from kinds import life, places
 from support import asked, turns
 
 import chatlab.log.database
+import chatlab.log.sqlite
 from chatlab.log.database import PRAGMAS, TRIES
 from chatlab.log.sqlite import SCHEMA, MessageLog, head_of
 from chatlab.messages import Message
@@ -300,6 +301,21 @@ async def test_batch_that_fails_trims_nothing(path):
         with pytest.raises(sqlite3.OperationalError):
             await log.append("2")
         assert log.trimmed == 0 and await log.after(0) == [(1, "1")]
+
+
+async def test_long_log_that_is_to_keep_little_gets_shorter_bit_by_bit(path, monkeypatch):
+    """No sender waits until millions are deleted, and each client is told of its own gap."""
+    monkeypatch.setattr(chatlab.log.sqlite, "MOST_OLD", 3)
+    async with MessageLog(path) as log:
+        for number in range(10):
+            await log.append(str(number))
+    async with MessageLog(path, keep=2) as log:
+        left = []
+        for _ in range(4):
+            await log.append("new")
+            left.append([row[0] for row in rows(path)])
+            assert log.trimmed == left[-1][0] - 1
+    assert left == [[*range(5, 12)], [*range(9, 13)], [12, 13], [13, 14]]
 
 
 @pytest.mark.parametrize("keep", [0, -1])
