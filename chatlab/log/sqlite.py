@@ -85,7 +85,8 @@ class MessageLog(Openable, Log):
             await self._writer.open(_prepare)
             await self._look()
             self._reader = await reader(self.path)
-            await self.after(self.head)  # so that SQLite opens -wal here too, while it is there
+            # SQLite opens -wal only now; later, it may have gone.
+            await self._reader.execute_fetchall("SELECT id FROM messages LIMIT 1")
         except sqlite3.Error as error:
             await self._writer.close()
             raise self._unusable(error) from error
