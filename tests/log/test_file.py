@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -10,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+from documents import ROOT
 from kinds import SqliteKind
 from support import serving, stored
 
@@ -350,3 +352,19 @@ async def test_change_of_the_working_folder_is_no_loss(path, monkeypatch):
     async with served(path.name) as log:
         monkeypatch.chdir("/")
         assert await log.append("a") == 1
+
+
+PLAIN = "import shutil; shutil.copy('chat.db', 'plain.db'); "
+
+
+async def test_copy_is_made_as_the_docs_say(path):
+    """While the server runs, it has every message; the control, the file by itself, has none."""
+    [code] = re.findall(r'python -c "(.*)"', (ROOT / "docs" / "DATABASE.md").read_text())
+    async with served(path) as log:
+        await log.append("a")
+        command = [sys.executable, "-c", PLAIN + code]
+        await asyncio.to_thread(subprocess.run, command, cwd=path.parent, check=True)
+        assert await log.append("b") == 2
+    assert stored(path.parent / "copy.db") == ["a"]
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        stored(path.parent / "plain.db")
