@@ -57,6 +57,9 @@ class Log(Protocol):
         A server calls this before it takes messages. Offsets of an epoch are valid up to the offset
         at which the next epoch began. So a log that was replaced, or restored from a copy,
         recognizes offsets that it does not have. The leader epochs of Kafka have the same purpose.
+
+        Raises the database's error, with a sentence, if another server has the log and the log
+        cannot have two.
         """
 
     def place(self, offset: int, epoch: str | None = None) -> Place:

@@ -125,10 +125,7 @@ class MessageLog(Openable, Log):
         return next((Message(*row) for row in rows), None)
 
     async def begin_epoch(self) -> None:
-        """Begin an epoch (see `contract.Log`): the file is this server's alone until `close`.
-
-        Raises sqlite3.OperationalError, with a sentence, if another server has it.
-        """
+        """Begin an epoch (see `contract.Log`). Until `close`, no other server can."""
         try:
             await self._writer.lock(SERVING)
             await self._look()  # an earlier server may have stored messages since `open`
