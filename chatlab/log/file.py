@@ -77,7 +77,10 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 
 def _locked(path: str) -> sqlite3.Connection:
-    lock = sqlite3.connect(path, timeout=CLOSING, isolation_level=None)
+    try:
+        lock = sqlite3.connect(path, timeout=CLOSING, isolation_level=None)
+    except sqlite3.Error as error:
+        raise type(error)(f"cannot open {path}: {error}") from error
     try:
         lock.execute("BEGIN IMMEDIATE")
         while _holder(lock) != os.getpid():  # another one may come between COMMIT and BEGIN
@@ -85,7 +88,7 @@ def _locked(path: str) -> sqlite3.Connection:
             lock.execute("COMMIT")
             lock.execute("BEGIN IMMEDIATE")
     except sqlite3.Error as error:
-        reason = f"it cannot be locked: {error}"
+        reason = f"cannot lock {path}: {error}"
         if is_busy(error):
             reason = f"another server has it open, process {_holder(lock)}"
         lock.close()
