@@ -10,7 +10,8 @@ class Openable:
     """An object that `await` opens (`log = await MessageLog(path)`).
 
     `async with` opens it too, and closes it at the end. A subclass has the coroutines `open`, which
-    returns the object itself, and `close`.
+    returns the object itself, and `close`. A program that forgets `close` has to end all the same:
+    so a thread that waits for work must be a daemon.
     """
 
     async def open(self) -> Self:

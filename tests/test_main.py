@@ -157,6 +157,16 @@ async def test_messages_survive_kill_9(tmp_path):
         await bob.close()
 
 
+def test_second_program_on_the_file_says_who_has_it(tmp_path):
+    """One sentence with the process; the first one goes on."""
+    with running(tmp_path) as (process, url):
+        returned, said, complaint = outcome(tmp_path, "--port", 0)
+        assert "<title>" in get(url)
+    assert (returned, said) == (1, "")
+    assert complaint.startswith("Cannot serve: ") and complaint.count("\n") == 1
+    assert f"another server has it open, process {process.pid}." in complaint
+
+
 JOIN = re.compile(r"Join at (http://\S+):(\d+) with the code (\w{6})\n")
 
 

@@ -26,8 +26,8 @@ class Log(Protocol):
     epoch: str | None
     """The name of the epoch in which messages are stored now; None before the first one."""
     keep: int | None
-    """How many of the newest messages the log keeps; None keeps all. The key of a deleted message
-    can be used again."""
+    """How many of the newest messages the log keeps; None keeps all. One that was longer gets
+    shorter with each transaction. The key of a deleted message can be used again."""
     on_commit: Callable[[list[Message]], None]
     """Called with each committed batch, in order, before its senders get their offsets."""
 
@@ -57,6 +57,9 @@ class Log(Protocol):
         A server calls this before it takes messages. Offsets of an epoch are valid up to the offset
         at which the next epoch began. So a log that was replaced, or restored from a copy,
         recognizes offsets that it does not have. The leader epochs of Kafka have the same purpose.
+
+        Raises the database's error, with a sentence, if another server has the log and the log
+        cannot have two.
         """
 
     def place(self, offset: int, epoch: str | None = None) -> Place:

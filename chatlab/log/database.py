@@ -8,32 +8,49 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import partial
 from os import PathLike
-from typing import Generic, Self, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Generic, Self, TypeVar
 
-PRAGMAS = {"busy_timeout": 5000, "journal_mode": "wal", "synchronous": 2}
+import aiosqlite
+
+from chatlab.log.file import DatabaseFile, is_busy
+
+PRAGMAS = {"busy_timeout": 500, "journal_mode": "wal", "synchronous": 2}
 """What makes a commit durable. synchronous 2 is FULL: a commit returns when the disk has it.
 busy_timeout is in milliseconds."""
+TRIES = 10
+"""How often a write waits for busy_timeout while another program has locked the database. If that
+was in vain, later ones try once, until one succeeds."""
 MAX_BATCH = 1000
 """The most writes in one transaction. The query for their keys has a placeholder for each of them,
 and SQLite allows 32,766 in a query."""
 
 T = TypeVar("T")
+Job = tuple[Callable[[], Any], Future[Any]]
 
 
 class Writer:
     """The connection that writes, on a thread of its own. Call `open`, then `run` functions there.
 
     Put a whole transaction into one function: changing threads for every statement takes longer
-    than the statements.
+    than the statements. The thread is a daemon: a program that forgets `close` ends all the same,
+    and one that closes only while it ends can do so, which an executor would not allow.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self._path = path
+        self._file = DatabaseFile(path)
         self._db: sqlite3.Connection | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._lock: sqlite3.Connection | None = None
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread = Thread(target=_work, args=(self._jobs,), name="sqlite", daemon=True)
+        self._tries = TRIES
+        self._failing = False
 
     async def open(self, prepare: Callable[[sqlite3.Connection], None]) -> Self:
         """Open the database, and prepare it. Call `close` also if this fails.
@@ -41,29 +58,112 @@ class Writer:
         Raises sqlite3.Error, with a sentence, if the file cannot be opened, and what `prepare`
         raises.
         """
+        self._thread.start()
         self._db = await self._on_thread(self._connect)
-        await self.run(prepare)
+        await self.run(partial(self._patiently, prepare))
+        self._file.remember()
         return self
+
+    async def lock(self, use: str) -> None:
+        """Be the only one who uses the file so, until `close`.
+
+        Raises sqlite3.OperationalError, with a sentence, if another server does.
+        """
+        self._lock = await self._on_thread(partial(self._file.lock, use))
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Call a function with the connection on the thread, and return its result."""
         return await self._on_thread(lambda: work(self._db))
 
+    async def write(self, transact: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function that is one transaction; return its result.
+
+        It is called again while another program has locked the database. Raises what it raises, and
+        sqlite3.OperationalError if the file is not in its place any more: see DatabaseFile.check.
+        """
+        result = await self.run(partial(self._write, transact))
+        self._failing = False
+        return result
+
+    def report(self, error: sqlite3.Error) -> None:
+        """Tell the event loop why nothing is stored: once, until something is stored again."""
+        if not self._failing:
+            self._failing = True
+            report = {"message": f"nothing is stored in {self._path}"}
+            report["exception"] = error.with_traceback(None)  # it is no fault of the code
+            asyncio.get_running_loop().call_exception_handler(report)
+
+    def hurry(self) -> None:
+        """Have no more patience with a program that has locked the database."""
+        self._tries = 1
+
     async def close(self) -> None:
         """Close the connection, and end the thread."""
         if self._db is not None:
-            await self.run(sqlite3.Connection.close)
+            await self.run(self._disconnect)
             self._db = None
-        self._thread.shutdown()
+        self._jobs.put(None)
+        self._thread.join()
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        done: Future[T] = Future()
+        self._jobs.put((work, done))
+        return await asyncio.wrap_future(done)
 
     def _connect(self) -> sqlite3.Connection:
+        self._file.create()
         try:
             return sqlite3.connect(self._path, isolation_level=None)
         except sqlite3.Error as error:
             raise type(error)(f"cannot open {self._path}: {error}") from error
+
+    def _write(self, transact: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+        # The file may go between the first look and the commit: the second look is the promise.
+        self._file.check(db)
+        result = self._patiently(transact, db)
+        self._file.check(db)
+        return result
+
+    def _patiently(self, work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
+        tries = 1
+        while True:
+            try:
+                return work(db)
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or self._failing or tries >= self._tries:
+                    raise
+            tries += 1
+
+    def _disconnect(self, db: sqlite3.Connection) -> None:
+        with suppress(sqlite3.Error):
+            self._file.check(db)
+        db.close()
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _work(jobs: SimpleQueue[Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        work, done = job
+        if done.set_running_or_notify_cancel():
+            try:
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+
+
+def reader(path: str | PathLike[str]) -> aiosqlite.Connection:
+    """Return a connection that is to be awaited, and does not keep a program alive.
+
+    The thread of aiosqlite lives until the connection is closed, and Python waits for it at its
+    end, unless it is a daemon: it becomes one if a daemon makes it.
+    """
+    made: list[aiosqlite.Connection] = []
+    connect = partial(aiosqlite.connect, path, isolation_level=None)
+    maker = Thread(target=lambda: made.append(connect()), daemon=True)
+    maker.start()
+    maker.join()
+    return made[0]
 
 
 def make_durable(db: sqlite3.Connection) -> None:

@@ -15,10 +15,8 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import aiosqlite
-
 from chatlab.log.contract import Log
-from chatlab.log.database import Batches, Writer, make_durable, transaction
+from chatlab.log.database import Batches, Writer, make_durable, reader, transaction
 from chatlab.messages import Message, Place, Refused, check_client_offset, check_text
 from chatlab.openable import Openable
 
@@ -31,6 +29,13 @@ CREATE TABLE IF NOT EXISTS messages (
 """
 COLUMNS = ["id", "client_offset", "content"]
 EPOCHS = "CREATE TABLE IF NOT EXISTS epochs (epoch TEXT, after INTEGER)"
+SERVING = "serving"
+"""The end of the name of the lock: only one server gives out the offsets, and sees them all."""
+OF_ONE_MESSAGE = (sqlite3.IntegrityError, sqlite3.DataError)
+"""The errors that are the fault of one message in a batch."""
+MOST_OLD = 1000
+"""How many messages more than it stores a transaction deletes. If a long log is opened with a small
+`keep`, millions have to go: all at once they would keep their senders waiting for half a minute."""
 EPOCH_BYTES = 9
 """Random bytes in the name of an epoch, so that two logs never have the same one."""
 KEY_USED = ("client_offset used", "this client_offset belongs to another text")
@@ -78,20 +83,29 @@ class MessageLog(Openable, Log):
         self._writer = Writer(self.path)
         try:
             await self._writer.open(_prepare)
-            self.head = await self._writer.run(_last_offset)
-            self.trimmed = await self._writer.run(_first_offset) - 1
-            self._reader = await aiosqlite.connect(self.path, isolation_level=None)
+            await self._look()
+            self._reader = await reader(self.path)
+            # SQLite opens -wal only now; later, it may have gone.
+            await self._reader.execute_fetchall("SELECT id FROM messages LIMIT 1")
         except sqlite3.Error as error:
             await self._writer.close()
-            raise type(error)(f"cannot use {self.path} as the message log: {error}") from error
+            raise self._unusable(error) from error
         self._batches = Batches(self._write)
         return self
 
     async def close(self) -> None:
         """Commit the messages that were appended, then close the database."""
+        self._writer.hurry()
         await self._batches.close()
         await self._reader.close()
         await self._writer.close()
+
+    def _unusable(self, error: sqlite3.Error) -> sqlite3.Error:
+        return type(error)(f"cannot use {self.path} as the message log: {error}")
+
+    async def _look(self) -> None:
+        self.head = await self._writer.run(_last_offset)
+        self.trimmed = await self._writer.run(_first_offset) - 1
 
     async def append(self, text: str, client_offset: str | None = None) -> int:
         done = asyncio.get_running_loop().create_future()
@@ -111,8 +125,14 @@ class MessageLog(Openable, Log):
         return next((Message(*row) for row in rows), None)
 
     async def begin_epoch(self) -> None:
-        self.epoch = secrets.token_urlsafe(EPOCH_BYTES)
-        epochs = await self._writer.run(partial(_begin_epoch, self.epoch, self.head))
+        """Begin an epoch (see `contract.Log`). Until `close`, no other server can."""
+        try:
+            await self._writer.lock(SERVING)
+            await self._look()  # an earlier server may have stored messages since `open`
+            self.epoch = secrets.token_urlsafe(EPOCH_BYTES)
+            epochs = await self._writer.write(partial(_begin_epoch, self.epoch, self.head))
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
         names, begins = zip(*epochs, strict=True)
         self._ends = dict(zip(names, begins[1:], strict=False))
 
@@ -130,13 +150,18 @@ class MessageLog(Openable, Log):
 
     async def _write(self, batch: list[_Append]) -> None:
         try:
-            outcomes, new = await self._writer.run(partial(self._store, batch))
-        except sqlite3.Error as error:
+            outcomes, new = await self._writer.write(partial(self._store, batch))
+        except OF_ONE_MESSAGE as error:
             if len(batch) == 1:
                 _settle(batch[0], error)
                 return
             for item in batch:  # so that one bad message fails alone
                 await self._write([item])
+            return
+        except sqlite3.Error as error:  # of the database: no message could be stored
+            self._writer.report(error)
+            for item in batch:
+                _settle(item, type(error)(*error.args))
             return
         if new:
             self.head = new[-1].offset
@@ -156,11 +181,11 @@ class MessageLog(Openable, Log):
                 outcomes, rows = _number(batch, _last_offset(db), _known(db, batch))
                 new = [Message(offset, text) for offset, _, text in rows]
                 db.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
-                if self._due(new) > trimmed:
-                    db.execute("DELETE FROM messages WHERE id <= ?", (self._due(new),))
+                if (due := self._due(new)) > trimmed:
+                    db.execute("DELETE FROM messages WHERE id <= ?", (due,))
                     # Before the commit: another connection may read right after it, before
                     # this function returns to the event loop.
-                    self.trimmed = self._due(new)
+                    self.trimmed = due
         except BaseException:
             self.trimmed = trimmed
             raise
@@ -168,7 +193,9 @@ class MessageLog(Openable, Log):
 
     def _due(self, new: list[Message]) -> int:
         """Return the offset up to which messages are deleted when these new ones are stored."""
-        return new[-1].offset - self.keep if new and self.keep else 0
+        if not new or not self.keep:
+            return 0
+        return min(new[-1].offset - self.keep, self.trimmed + len(new) + MOST_OLD)
 
 
 def head_of(path: str | PathLike[str]) -> int:

@@ -60,6 +60,7 @@ class Manager(socketio.AsyncManager):
             if eio_sid not in self.server.environ:
                 return None  # the new connection broke while this closed the old one
             if freed:
+                session.pid = auth["pid"]  # the store knows only its hash
                 return self.restore(session, position, eio_sid)
         sid = await super().pre_connect(eio_sid, namespace)
         if sid is not None and takes_offsets(self.server.environ[eio_sid], auth):
@@ -73,7 +74,7 @@ class Manager(socketio.AsyncManager):
             connected = session.sid in self.registry.connected
             if connected and session.task is not asyncio.current_task():
                 return False  # a third connection of the client took it over first
-        return session.pid in self.registry.sessions
+        return session.pid_hash in self.registry.sessions
 
     def restore(self, session: Session, position: Position, eio_sid: str) -> str:
         """Give a session to a new connection that is still connecting; return its sid."""

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from chatlab.recovery.events import Event, Events, Rooms
-from chatlab.recovery.sessions import Position, Session
+from chatlab.recovery.sessions import Position, Session, hashed
 from chatlab.recovery.store import NoStore
 
 MOST_AWAY = 10_000
@@ -29,7 +29,7 @@ class Registry:
         self.window, self.store, self.clock = window, store, clock
         self.events = Events(first)
         self.sessions: dict[str, Session] = {}
-        """All sessions, by pid."""
+        """All sessions, by the hash of their pid."""
         self.connected: dict[str, Session] = {}
         """The sessions that have a connection, by sid."""
         self.away: dict[str, Session] = {}
@@ -44,7 +44,7 @@ class Registry:
         self.events.load(events, last, self.clock())
         for session in sessions:
             session.sent = Position(cursor, last)
-            self.sessions[session.pid] = session
+            self.sessions[session.pid_hash] = session
             self.put_away(session)
 
     async def close(self) -> None:
@@ -74,7 +74,7 @@ class Registry:
         noticed that the old connection is dead.
         """
         pid, offset = auth.get("pid"), auth.get("offset")
-        session = self.sessions.get(pid) if isinstance(pid, str) else None
+        session = self.sessions.get(hashed(pid)) if isinstance(pid, str) else None
         if session is None or session.namespace != namespace:
             return None
         position = session.start if offset is None else Position.of(offset)
@@ -102,7 +102,7 @@ class Registry:
         """Give a session to a connection, which the current task opens."""
         session.eio_sid, session.task = eio_sid, asyncio.current_task()
         self.away.pop(session.sid, None)
-        self.sessions[session.pid] = self.connected[session.sid] = session
+        self.sessions[session.pid_hash] = self.connected[session.sid] = session
 
     def put_away(self, session: Session) -> None:
         """Keep a session whose connection is lost, and drop the oldest one if there are too many.
@@ -118,7 +118,7 @@ class Registry:
 
     def drop(self, session: Session) -> None:
         """Forget a session, in the store too."""
-        del self.sessions[session.pid]
+        del self.sessions[session.pid_hash]
         self.connected.pop(session.sid, None)
         self.away.pop(session.sid, None)
         self.store.delete_session(session)

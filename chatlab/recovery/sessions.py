@@ -6,6 +6,7 @@ It must not know an event, a store or python-socketio.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -35,6 +36,11 @@ def with_offset(packet: str, position: Position) -> str:
     return f'{packet[:-1]},"{position.cursor}.{position.number}"]'
 
 
+def hashed(pid: str) -> str:
+    """Return what is known of a pid to whoever reads the store: it gives nobody the session."""
+    return hashlib.sha256(pid.encode(errors="replace")).hexdigest()
+
+
 @dataclass(eq=False)
 class Session:
     """What a client gets back when it reconnects."""
@@ -46,6 +52,8 @@ class Session:
     sent: Position
     """What was sent to the client. `cursor` stays 0 unless the application sets it."""
     pid: str = field(default_factory=lambda: secrets.token_urlsafe(SECRET), repr=False)
+    """The client's secret. "" in a session from the store, until the client comes with it."""
+    pid_hash: str = ""
     rooms: dict[str | None, int] = field(default_factory=dict)
     """Room -> number of the last event before the client entered. None is the namespace."""
     data: Any = None
@@ -65,3 +73,6 @@ class Session:
     """When the client went away, in the seconds of the registry's clock."""
     left_after: int = 0
     """The number of the newest event at that time."""
+
+    def __post_init__(self) -> None:
+        self.pid_hash = self.pid_hash or hashed(self.pid)

@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT, rooms, skipped, packets
 )
 """
+"""In the column `pid` is its hash: with a copy of the file, nobody can take over a session."""
+RECOVERING = "recovering"
+"""The end of the name of the lock: a second server would delete the events of the first."""
 Stored = tuple[list[Session], list[Event], int]
 """Sessions, events, and the number of the last event that was ever stored."""
 
@@ -96,6 +99,7 @@ class SessionStore(NoStore):
         self._writer = Writer(self.path)
         try:
             await self._writer.open(_prepare)
+            await self._writer.lock(RECOVERING)
             stored = await self._writer.run(_read)
         except sqlite3.Error as error:
             await self._writer.close()
@@ -104,6 +108,7 @@ class SessionStore(NoStore):
         return stored
 
     async def close(self) -> None:
+        self._writer.hurry()
         await self._batches.close()
         await self._writer.close()
 
@@ -115,7 +120,7 @@ class SessionStore(NoStore):
 
     async def put_session(self, session: Session) -> None:
         rooms, saved = _text(list(session.rooms.items())), _text(session.saved)
-        values = session.sid, session.pid, session.namespace, *session.start, rooms, saved
+        values = session.sid, session.pid_hash, session.namespace, *session.start, rooms, saved
         await self._write("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def delete_session(self, session: Session) -> None:
@@ -142,10 +147,9 @@ class SessionStore(NoStore):
     async def _write_batch(self, batch: list[_Write]) -> None:
         try:
             if writes := [write for write in batch if write.sql]:
-                await self._writer.run(partial(_execute, writes))
+                await self._writer.write(partial(_execute, writes))
         except sqlite3.Error as error:
-            report = {"message": f"sessions are not kept in {self.path}", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(report)
+            self._writer.report(error)
         for write in batch:
             write.then()
             if not write.done.done():
@@ -171,10 +175,10 @@ def _read(db: sqlite3.Connection) -> Stored:
 
 
 def _session(
-    sid: str, pid: str, namespace: str, cursor: int, number: int, rooms: str, saved: str
+    sid: str, pid_hash: str, namespace: str, cursor: int, number: int, rooms: str, saved: str
 ) -> Session:
     start, data = Position(cursor, number), _value(saved)
-    return Session(sid, namespace, start, start, pid, dict(_value(rooms)), data, data)
+    return Session(sid, namespace, start, start, "", pid_hash, dict(_value(rooms)), data, data)
 
 
 def _event(number: int, namespace: str, rooms: str, skipped: str, packets: str) -> Event:

@@ -213,7 +213,7 @@ async def test_second_class_takes_the_place_of_the_first(db):
 async def test_taken_port_is_an_error(room, db):
     """And nothing is left of the class that could not begin."""
     with pytest.raises(OSError, match="in use"):
-        await Classroom(db=db, port=room.port, name="other")
+        await Classroom(db=db.with_name("other.db"), port=room.port, name="other")
     async with joined(room, "Ann") as (ann,):
         assert await ann.send("still here") == 1
 

@@ -10,9 +10,11 @@ import sys
 
 import pytest
 from kinds import life, places
-from support import asked
+from support import asked, turns
 
-from chatlab.log.database import PRAGMAS
+import chatlab.log.database
+import chatlab.log.sqlite
+from chatlab.log.database import PRAGMAS, TRIES
 from chatlab.log.sqlite import SCHEMA, MessageLog, head_of
 from chatlab.messages import Message
 
@@ -24,8 +26,8 @@ def path(tmp_path):
 
 @contextlib.contextmanager
 def beside(path):
-    """A connection of our own, beside the log's."""
-    database = sqlite3.connect(path, isolation_level=None)
+    """A connection of our own, beside the log's, for each thread."""
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         yield database
     finally:
@@ -64,6 +66,67 @@ async def test_locked_database_is_an_error_and_the_log_goes_on(path, monkeypatch
             database.execute("ROLLBACK")
         assert await log.append("b") == 1
     assert rows(path) == [(1, None, "b")]
+
+
+def tried(monkeypatch, do=lambda count: None):
+    """Count how often a log tries a transaction; return the list of what it tried to store."""
+    tries = []
+
+    def store(log, batch, db):
+        tries.append([item.text for item in batch])
+        do(len(tries))
+        return real(log, batch, db)
+
+    real = MessageLog._store
+    monkeypatch.setattr(MessageLog, "_store", store)
+    return tries
+
+
+async def test_locked_database_fails_all_that_wait_at_once(path, monkeypatch):
+    """Twenty messages: they are tried together, and never each in its turn."""
+    monkeypatch.setitem(PRAGMAS, "busy_timeout", 1)
+    tries = tried(monkeypatch)
+    async with MessageLog(path) as log:
+        with beside(path) as database:
+            database.execute("BEGIN IMMEDIATE")
+            sending = [log.append(str(n)) for n in range(20)]
+            outcomes = await asyncio.gather(*sending, return_exceptions=True)
+            assert {str(error) for error in outcomes} == {"database is locked"}
+            assert len({id(error) for error in outcomes}) == 20  # each is raised by itself
+            with pytest.raises(sqlite3.OperationalError):
+                await log.append("later")
+            database.execute("ROLLBACK")
+        assert tries == [[str(n) for n in range(20)]] * TRIES + [["later"]]  # patience is used up
+        assert await log.append("when the lock is gone") == 1
+
+
+async def test_lock_that_ends_at_the_last_try_is_waited_for(path, monkeypatch):
+    """Another program may write for longer than one try takes."""
+    monkeypatch.setitem(PRAGMAS, "busy_timeout", 1)
+    async with MessageLog(path) as log:
+        with beside(path) as database:
+            database.execute("BEGIN IMMEDIATE")
+            tried(monkeypatch, lambda count: count < TRIES or database.execute("ROLLBACK"))
+            assert await log.append("a") == 1
+
+
+async def test_log_is_closed_while_another_program_holds_a_lock(path, monkeypatch):
+    """What still waits is tried once more, and nothing waits for the lock."""
+    monkeypatch.setitem(PRAGMAS, "busy_timeout", 1)
+    monkeypatch.setattr(chatlab.log.database, "TRIES", 10**9)
+    trying = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    tries = tried(monkeypatch, lambda count: loop.call_soon_threadsafe(trying.set))
+    with beside(path) as database:
+        async with asyncio.timeout(20), MessageLog(path) as log:
+            database.execute("BEGIN IMMEDIATE")
+            sending = [asyncio.ensure_future(log.append("first"))]
+            await trying.wait()
+            sending += [asyncio.ensure_future(log.append(str(n))) for n in range(20)]
+            await turns()
+        assert all("locked" in str(task.exception()) for task in sending)
+    assert tries[0] == ["first"]
+    assert [batch for batch in tries if batch != ["first"]] == [list(map(str, range(20)))]
 
 
 async def test_full_disk_is_an_error_and_the_log_goes_on(path):
@@ -106,7 +169,8 @@ async def test_close_commits_what_waits(path):
 
 async def test_pragmas_are_what_durability_needs(path):
     """WAL, a commit that waits for the disk, and patience with another writer; also if reopened."""
-    wanted = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 5000}
+    wanted = {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 500}
+    assert 500 * TRIES == 5000
     for _ in range(2):
         async with MessageLog(path) as log:
             for pragma, value in wanted.items():
@@ -237,6 +301,21 @@ async def test_batch_that_fails_trims_nothing(path):
         with pytest.raises(sqlite3.OperationalError):
             await log.append("2")
         assert log.trimmed == 0 and await log.after(0) == [(1, "1")]
+
+
+async def test_long_log_that_is_to_keep_little_gets_shorter_bit_by_bit(path, monkeypatch):
+    """No sender waits until millions are deleted, and each client is told of its own gap."""
+    monkeypatch.setattr(chatlab.log.sqlite, "MOST_OLD", 3)
+    async with MessageLog(path) as log:
+        for number in range(10):
+            await log.append(str(number))
+    async with MessageLog(path, keep=2) as log:
+        left = []
+        for _ in range(4):
+            await log.append("new")
+            left.append([row[0] for row in rows(path)])
+            assert log.trimmed == left[-1][0] - 1
+    assert left == [[*range(5, 12)], [*range(9, 13)], [12, 13], [13, 14]]
 
 
 @pytest.mark.parametrize("keep", [0, -1])

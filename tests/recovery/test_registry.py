@@ -33,7 +33,7 @@ def test_rule_who_may_take_over_a_session(auth, namespace, has, live):
     """The rule of `Registry.may_take_over`: pid, namespace, offset, and what it missed."""
     registry = Registry(WINDOW, NoStore(), lambda: 0.0, first=9)
     session = Session("sid", "/", start=Position(2, 5), sent=Position(3, 8), live=live)
-    registry.sessions[session.pid] = session
+    registry.sessions[session.pid_hash] = session
     registry.events.forgotten = 5
     expected = has and (session, has)
     assert registry.may_take_over({"pid": session.pid} | auth, namespace) == expected

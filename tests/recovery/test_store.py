@@ -13,7 +13,7 @@ from chatlab.client.tab import ChatClient
 from chatlab.lab.lab import Lab
 from chatlab.recovery.events import Event
 from chatlab.recovery.recovery import Recovery, recovered
-from chatlab.recovery.sessions import Position, Session
+from chatlab.recovery.sessions import Position, Session, hashed
 from chatlab.recovery.store import SessionStore
 from chatlab.server.app import chat
 
@@ -79,6 +79,21 @@ async def test_session_outlives_the_server(db):
         assert (await value(wire))[0] == 4
         assert sorted(served.sio.rooms(sid)) == sorted([sid, "kitchen"])
         assert await served.sio.get_session(sid) == {"name": "Ada", "tags": [1, None]}
+
+
+async def test_store_gives_nobody_a_session(db):
+    """A thief of the file finds no pid in it; what is there in its place is refused as a pid."""
+    async with life(db) as served, here(served) as (_, first):
+        await served.sio.enter_room(first["sid"], "kitchen")
+        files = [path.read_bytes() for path in db.parent.iterdir()]
+    assert not any(first["pid"].encode() in content for content in files)
+    [(sid, found, *_)] = rows(db, "sessions")
+    assert (sid, found) == (first["sid"], hashed(first["pid"]))
+    async with life(db) as served:
+        async with here(served, {"pid": found}) as (_, thief):
+            assert thief["sid"] != sid
+        async with here(served, first) as (_, honest):
+            assert honest == first
 
 
 async def test_restart_without_a_store_is_a_new_session(db):
@@ -257,7 +272,7 @@ async def test_what_is_stored_comes_back_as_it_was(db):
     sessions, events, last = await store.open()
     await store.close()
     [found] = sessions
-    for field in ("sid", "namespace", "start", "pid", "rooms", "saved"):
+    for field in ("sid", "namespace", "start", "pid_hash", "rooms", "saved"):
         assert getattr(found, field) == getattr(session, field)
     assert found.data == {"name": "Ada"} and found.sent == Position(3, 7)
     assert events == [event._replace(time=0)] and last == 8
