@@ -19,7 +19,7 @@ from chatlab.classroom.handlers import ADDRESS, CAUGHT_UP, ClassHandlers, Studen
 from chatlab.classroom.invitation import ANY_ADDRESS, Invitation, shown_host
 from chatlab.harness import BackgroundServer, Link, listening
 from chatlab.openable import Openable
-from chatlab.panel import Client, Panel, Picture
+from chatlab.panel import Client, Panel, Picture, finding
 from chatlab.recovery import Recovery, SessionStore
 from chatlab.server import Handlers, chat, create_app
 
@@ -100,7 +100,8 @@ class Classroom(Openable):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         shown = self.invitation._repr_mimebundle_()
         note = f"<p>{self.note}</p>" if self.note else ""
-        link = f'<p><a href="{self.console}" target="_blank">The console</a></p>'
+        link = f'<a href="{self.console}" target="_blank">The console</a>'
+        link = f"<p>{link}{finding('href', self.console)}</p>"
         return {"text/html": shown["text/html"] + note + link, "text/plain": repr(self)}
 
     # What the instructor does

@@ -1,0 +1,44 @@
+"""A notebook's frame or link finds a port of the kernel's machine, wherever the browser is."""
+
+import json
+
+import pytest
+from playwright.sync_api import expect
+
+from chatlab.panel import finding
+
+NEAR, FAR = "http://localhost:9/user/ann/lab", "http://elsewhere.example:9/user/ann/lab"
+BASE = json.dumps({"baseUrl": "/user/ann/"})
+CONFIG = f'<script id="jupyter-config-data" type="application/json">{BASE}</script>'
+DIRECT, PROXIED = "http://localhost:8123/key/", "/user/ann/proxy/8123/key/"
+
+
+def answer(status, **headers):
+    return lambda route: route.fulfill(status=status, headers=headers)
+
+
+def refused(route):
+    route.abort("connectionrefused")
+
+
+@pytest.mark.parametrize(
+    ("jupyter", "config", "port", "proxy", "found"),
+    [
+        pytest.param(NEAR, CONFIG, answer(200), answer(200), DIRECT, id="this machine"),
+        pytest.param(NEAR, CONFIG, refused, answer(200), PROXIED, id="ssh -L"),
+        pytest.param(NEAR, CONFIG, refused, answer(404), DIRECT, id="no proxy"),
+        pytest.param(NEAR, CONFIG, refused, refused, DIRECT, id="Jupyter is gone"),
+        pytest.param(FAR, CONFIG, answer(200), answer(200), PROXIED, id="hub"),
+        pytest.param(FAR, CONFIG, refused, answer(302, Location=FAR), DIRECT, id="not logged in"),
+        pytest.param(FAR, "", refused, answer(200), DIRECT, id="no page of Jupyter"),
+    ],
+)
+def test_browser_finds_the_port(context, jupyter, config, port, proxy, found):
+    """By itself if the kernel is on its machine, otherwise through the proxy of its Jupyter."""
+    page = context.new_page()
+    output = f"<a>the console</a>{finding('href', DIRECT)}"
+    page.route(jupyter, lambda route: route.fulfill(body=config + output, content_type="text/html"))
+    page.route(DIRECT, port)
+    page.route(f"**{PROXIED}", proxy)
+    page.goto(jupyter)
+    expect(page.get_by_text("the console")).to_have_attribute("href", found)
