@@ -42,6 +42,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--no-proxy-server",
     # this machine, and no other
     f"--host-resolver-rules=MAP {ELSE} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost",
 ]
