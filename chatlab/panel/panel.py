@@ -38,12 +38,12 @@ LARGEST_PRESS = 4096
 """The most bytes of a request, such as the press of a button."""
 LARGEST_REPORT = 150_000
 """The most bytes of a report from the page in the frame: a report can contain a message."""
-FORWARDED = "X-Forwarded-Context"
-"""The header that jupyter-server-proxy adds: under which path it was asked."""
 TICK = 0.1
 """Seconds between two pictures. Only the parts that have changed are sent."""
 CLOSING = 1.0
 """Seconds in which the streams to the viewers have to close when the panel closes."""
+FORWARDED = "X-Forwarded-Context"
+"""The header that jupyter-server-proxy adds: under which path it was asked."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
