@@ -100,8 +100,8 @@ class Classroom(Openable):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         shown = self.invitation._repr_mimebundle_()
         note = f"<p>{self.note}</p>" if self.note else ""
-        link = f'<a href="{self.console}" target="_blank">The console</a>'
-        link = f"<p>{link}{finding('href', self.console)}</p>"
+        at = f'href="{self.console}" data-at="{self.console}"'
+        link = f'<p><a {at} target="_blank">The console</a></p>{finding("href", self.console)}'
         return {"text/html": shown["text/html"] + note + link, "text/plain": repr(self)}
 
     # What the instructor does

@@ -20,8 +20,9 @@ class Page:
 
     def _repr_html_(self) -> str:
         return (
-            f'<iframe title="{escape(self.title)}" width="100%" height="{self.height}" '
-            f'style="border: 1px solid #8888"></iframe>{finding("src", self.url)}'
+            f'<iframe data-at="{escape(self.url)}" title="{escape(self.title)}" width="100%" '
+            f'height="{self.height}" style="border: 1px solid #8888"></iframe>'
+            f"{finding('src', self.url)}"
         )
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ Jupyter, and no labs.
 
 import json
 
-FIND = """async (element, attribute, direct) => {
+FIND = """async (attribute, direct) => {
   const answers = (url, how) => fetch(url, { method: "HEAD", ...how }).then(
     ({ ok, type }) => ok || type === "opaque", // all that another origin may know: it answers
     () => false,
@@ -24,16 +24,20 @@ FIND = """async (element, attribute, direct) => {
     // Who is not logged in is redirected.
     return await answers(proxied, { redirect: "error" }) ? proxied : direct;
   };
-  element.setAttribute(attribute, await find());
+  const found = await find();
+  for (const element of document.querySelectorAll(`[data-at="${direct}"]`)) {
+    element.setAttribute(attribute, found);
+    delete element.dataset.at; // to find it again would load it again
+  }
 }"""
 """The direct way is the first: while no server runs, jupyter-server-proxy writes a traceback for
 each attempt of a page to reconnect."""
 
 
 def finding(attribute: str, url: str) -> str:
-    """Return a script that gives the element before it the address by which `url` is reached.
+    """Return a script that gives the elements with `data-at="URL"` the address that is found.
 
-    `url` is an address of the kernel's machine, `attribute` is "src" or "href".
+    `url` is an address of the kernel's machine, `attribute` is "src" or "href". The script knows
+    the elements by it, since some programs run the script in another place than it is written.
     """
-    place = "document.currentScript.previousElementSibling"
-    return f"<script>({FIND})({place}, {json.dumps(attribute)}, {json.dumps(url)});</script>"
+    return f"<script>({FIND})({json.dumps(attribute)}, {json.dumps(url)});</script>"

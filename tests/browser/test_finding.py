@@ -11,6 +11,15 @@ NEAR, FAR = "http://localhost:9/user/ann/lab", "http://elsewhere.example:9/user/
 BASE = json.dumps({"baseUrl": "/user/ann/"})
 CONFIG = f'<script id="jupyter-config-data" type="application/json">{BASE}</script>'
 DIRECT, PROXIED = "http://localhost:8123/key/", "/user/ann/proxy/8123/key/"
+OUTPUT = f'<a data-at="{DIRECT}">the console</a>{finding("href", DIRECT)}'
+ELSEWHERE = """(output) => {
+  document.body.innerHTML = output;
+  const script = document.createElement("script");
+  script.text = document.querySelector("script").text;
+  document.body.append(script);
+  script.remove();
+}"""
+"""Shows an output and runs its script at the end of the page, as VS Code does."""
 
 
 def answer(status, **headers):
@@ -36,9 +45,17 @@ def refused(route):
 def test_browser_finds_the_port(context, jupyter, config, port, proxy, found):
     """By itself if the kernel is on its machine, otherwise through the proxy of its Jupyter."""
     page = context.new_page()
-    output = f"<a>the console</a>{finding('href', DIRECT)}"
-    page.route(jupyter, lambda route: route.fulfill(body=config + output, content_type="text/html"))
+    page.route(jupyter, lambda route: route.fulfill(body=config + OUTPUT, content_type="text/html"))
     page.route(DIRECT, port)
     page.route(f"**{PROXIED}", proxy)
     page.goto(jupyter)
     expect(page.get_by_text("the console")).to_have_attribute("href", found)
+
+
+def test_script_that_runs_elsewhere_finds_its_element(context):
+    """Only once: what is found is not loaded again."""
+    page = context.new_page()
+    page.evaluate(ELSEWHERE, OUTPUT)
+    link = page.get_by_text("the console")
+    expect(link).to_have_attribute("href", DIRECT)
+    expect(link).not_to_have_attribute("data-at", DIRECT)
