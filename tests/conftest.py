@@ -20,6 +20,9 @@ settings.load_profile("untimed")
 FIRST = ("test_jupyterlab.py", "test_live_demo.py", "test_notebooks.py")
 """The files that take longest: a process that began them last would end alone."""
 
+NO_PROXY = [os.environ.get("no_proxy") or os.environ.get("NO_PROXY", ""), "localhost", "127.0.0.1"]
+"""What is reached without a proxy: the tests ask servers on this machine with `urlopen`."""
+
 
 def pytest_sessionstart(session):
     """Give all that runs here a temporary folder that goes with it: a kernel is killed at its end.
@@ -29,6 +32,7 @@ def pytest_sessionstart(session):
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="test-")
     session.config.add_cleanup(partial(shutil.rmtree, tempfile.tempdir, ignore_errors=True))
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(NO_PROXY)
 
 
 def pytest_collection_modifyitems(config, items):

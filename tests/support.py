@@ -32,6 +32,8 @@ Served = namedtuple("Served", "url sio log runner")
 AT_ONCE, TEXT = 500, "x" * 500
 """How often a handler is called at once in a busy server, and with which text."""
 
+ELSE = "elsewhere.example"
+"""A second name of this machine, in Chromium alone: as if the browser were on another machine."""
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -40,7 +42,9 @@ CHROMIUM_ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost",  # this machine, and no other
+    "--no-proxy-server",
+    # this machine, and no other
+    f"--host-resolver-rules=MAP {ELSE} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost",
 ]
 WITHOUT_KEY = ("page.js", 'emit("chat message", content, key,', 'emit("chat message", content,')
 """What takes the key out of the page's script, for `rewritten`."""

@@ -18,7 +18,7 @@ from chatlab.classroom.handlers import ADDRESS, CAUGHT_UP, ClassHandlers, Studen
 from chatlab.classroom.invitation import Invitation
 from chatlab.harness import ANY_ADDRESS, BackgroundServer, Link, listening, shown_host
 from chatlab.openable import Openable
-from chatlab.panel import Client, Panel, Picture
+from chatlab.panel import Client, Panel, Picture, finding
 from chatlab.recovery import Recovery, SessionStore
 from chatlab.server import Handlers, chat, create_app
 
@@ -101,7 +101,8 @@ class Classroom(Openable):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         shown = self.invitation._repr_mimebundle_()
         note = f"<p>{self.note}</p>" if self.note else ""
-        link = f'<p><a href="{self.console}" target="_blank">The console</a></p>'
+        at = f'href="{self.console}" data-at="{self.console}"'
+        link = f'<p><a {at} target="_blank">The console</a></p>{finding("href", self.console)}'
         return {"text/html": shown["text/html"] + note + link, "text/plain": repr(self)}
 
     # What the instructor does

@@ -152,6 +152,12 @@ function showDrawing(drawing) {
   write(figure.querySelector("figcaption"), drawing.caption);
 }
 
+// Behind jupyter-server-proxy, this page is at ".../proxy/PORT/...", and so is the one in the frame.
+function reached(source) {
+  const [proxy] = location.pathname.match(/^.*\/proxy\/(?=\d+\/)/) ?? [];
+  return proxy ? `${proxy}${new URL(source).port}/` : source;
+}
+
 function showFrame(frame) {
   const section = element("frame");
   section.hidden = !frame;
@@ -162,7 +168,7 @@ function showFrame(frame) {
   const wanted = `${frame.loads} ${frame.source}`;
   if (inner.dataset.shows === wanted) return;
   inner.dataset.shows = wanted;
-  inner.src = frame.source;
+  inner.src = reached(frame.source);
 }
 
 function show(news) {

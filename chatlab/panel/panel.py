@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -43,6 +42,8 @@ TICK = 0.1
 """Seconds between two pictures. Only the parts that have changed are sent."""
 CLOSING = 1.0
 """Seconds in which the streams to the viewers have to close when the panel closes."""
+FORWARDED = "X-Forwarded-Context"
+"""The header that jupyter-server-proxy adds: under which path it was asked."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -60,7 +61,7 @@ class Panel:
     can be pressed. A viewer is a browser window that shows the panel. The panel calls `on_report`
     with a viewer and a report from the page in the viewer's frame, or with None instead of a report
     when the viewer has left. Browsers may ask for the panel under the host name localhost, the
-    names in `hosts`, and any IP address.
+    names in `hosts`, any IP address, and the name of a Jupyter that forwards requests to it.
     """
 
     def __init__(
@@ -118,12 +119,13 @@ class Panel:
         """Return whether a browser may ask for the panel by this host name.
 
         A foreign host name that leads to this machine would give a foreign page the right origin
-        (DNS rebinding). A hub has a host name of its own, and checks its users itself.
+        (DNS rebinding). A Jupyter that forwards requests has a name of its own, and checks its
+        users itself. It says so in the requests for files, and not in those for a WebSocket.
         """
-        if "JUPYTERHUB_SERVICE_PREFIX" in os.environ:
-            return True
         try:
             host = request.url.host or ""
+            if FORWARDED in request.headers:  # a foreign page could say it too: it has not the key
+                self.hosts.add(host)
             return host in self.hosts or ipaddress.ip_address(host) is not None
         except ValueError:
             return False

@@ -28,7 +28,10 @@ class Drawing:
 
 @dataclass
 class Frame:
-    """Another page, inside the panel. It is loaded again when the number of `loads` changes."""
+    """Another page, inside the panel. It is loaded again when the number of `loads` changes.
+
+    `source` is its address for a browser on the machine that serves the panel.
+    """
 
     title: str
     source: str

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from support import CHROMIUM_ARGUMENTS, chromium, missing
+from support import CHROMIUM_ARGUMENTS, ELSE, chromium, missing
 from tabs import Tab
 
 from chatlab.harness.background import BackgroundServer
@@ -149,8 +149,9 @@ def jupyterlab(browser, tmp_path_factory, request):
     """JupyterLab on a copy of what the chapters link to, with no memory of earlier runs.
 
     Its root is the one that `make lab` gives it: the folder of the project. As in a fresh clone, no
-    notebook is trusted. A test that is parametrized with "trusted" has them trusted, and one with
-    "hub" has them as on a JupyterHub, or on Binder, which forwards to a port of the server.
+    notebook is trusted. A test that is parametrized with "trusted" has them trusted, one with "hub"
+    has them as on a JupyterHub, or on Binder. There, and with "elsewhere", the browser knows
+    JupyterLab by a name, as that of another machine. Its address for the browser is in `known`.
     """
     state = getattr(request, "param", "not_trusted")
     folder = tmp_path_factory.mktemp("jupyterlab")
@@ -161,10 +162,12 @@ def jupyterlab(browser, tmp_path_factory, request):
     if state == "trusted":
         trust = [sys.executable, "-m", "nbformat.sign", *course.glob("notebooks/*.ipynb")]
         subprocess.run(trust, env=os.environ | folders, check=True, capture_output=True)
-    base = HUB if state == "hub" else "/"
+    base, far = HUB if state == "hub" else "/", state in ("hub", "elsewhere")
     places = [f"--notebook-dir={course}", f"--ServerApp.base_url={base}"]
-    hub = {"JUPYTERHUB_SERVICE_PREFIX": base} if state == "hub" else {}
-    lab = Process(folder / "jupyter.txt", *JUPYTERLAB, *places, **folders, **hub)
-    lab.course, lab.base = course, base
-    yield lab.start()
+    places += ["--ServerApp.allow_remote_access=True"] * far
+    lab = Process(folder / "jupyter.txt", *JUPYTERLAB, *places, **folders)
+    lab.start()
+    lab.course = course
+    lab.known = f"http://{ELSE if far else 'localhost'}:{lab.port}{base}"
+    yield lab
     lab.stop()

@@ -1,12 +1,13 @@
 """JupyterLab in a real browser: every chapter as a new user runs it, trusted or not trusted yet."""
 
+import re
 from itertools import count
 
 import nbformat
 import pytest
 from conftest import PATIENCE, ROOT
 from nbformat.v4 import new_code_cell, new_notebook
-from playwright.sync_api import expect
+from playwright.sync_api import Error, expect
 from tabs import Tab
 
 CHAPTERS = {path.name: path.read_text() for path in sorted(ROOT.glob("notebooks/*.ipynb"))}
@@ -18,6 +19,7 @@ FRAMED = {
 """The chapters with the chat page in a frame, and what it shows of the simulated tabs there."""
 TRUST = pytest.mark.parametrize("jupyterlab", ["not_trusted", "trusted"], indirect=True)
 HUB = pytest.mark.parametrize("jupyterlab", ["hub"], indirect=True)
+ELSEWHERE = pytest.mark.parametrize("jupyterlab", ["elsewhere"], indirect=True)
 QUICK = {
     ("not_trusted", "00_start_here.ipynb"),
     ("trusted", "00_start_here.ipynb"),
@@ -168,6 +170,13 @@ def html_of(cell):
     return "".join(map("".join, shown))
 
 
+def written(jupyterlab, name, cells):
+    """Write a notebook with these cells beside the chapters."""
+    metadata = nbformat.reads(next(iter(CHAPTERS.values())), as_version=4).metadata
+    notebook = new_notebook(cells=list(map(new_code_cell, cells)), metadata=metadata)
+    nbformat.write(notebook, jupyterlab.course / "notebooks" / name)
+
+
 def faults(notebook, workbench):
     """A sentence for everything that a reader of a chapter that was run would stumble over."""
     numbers = count(1)
@@ -188,7 +197,7 @@ def faults(notebook, workbench):
 def tab_of_jupyterlab(browser, jupyterlab):
     """JupyterLab in a fresh browser profile."""
     with browser.new_context() as context:
-        yield Workbench(context, f"{jupyterlab.url}{jupyterlab.base}")
+        yield Workbench(context, jupyterlab.known)
 
 
 @pytest.fixture
@@ -243,6 +252,49 @@ def test_chat_page_is_live_on_a_hub(workbench):
     assert workbench.complaints + workbench.unanswered == []
 
 
+SHOWS_ALL = [
+    "from chatlab import Classroom, Lab\nfrom chatlab.server import chat\nlab = await Lab(chat)",
+    "lab.page()",
+    "lab.live()",
+    "room = await Classroom()\nroom",
+    "await room.close()\nawait lab.close()",
+]
+"""A notebook with everything that is served beside JupyterLab."""
+
+
+@pytest.mark.slow
+@ELSEWHERE
+def test_pages_are_live_where_the_browser_reaches_jupyter_alone(browser, jupyterlab):
+    """From another machine, by another name: the frames and the link go through the proxy.
+
+    The control: this browser does not find what the kernel serves by its port.
+    """
+    written(jupyterlab, "all.ipynb", SHOWS_ALL)
+    with browser.new_context() as context:
+        context.route(re.compile("^http://localhost"), lambda route: route.abort())
+        workbench = Workbench(context, jupyterlab.known)
+        notebook = workbench.open("all.ipynb")
+        notebook.run_all_but_the_last()
+        tab = Tab(notebook.show(1).frame_locator("iframe"))
+        tab.says("connected")
+        tab.send("from far away")
+        expect(tab.messages.last).to_have_text("from far away")
+        live = notebook.show(2).frame_locator("iframe")
+        expect(live.get_by_role("status")).to_have_text("live")
+        Tab(live.frame_locator("iframe")).shows("from far away")
+        link = notebook.show(3).get_by_role("link", name="The console")
+        expect(link).to_have_attribute("href", re.compile("^/proxy/"))
+        with context.expect_page() as opened:
+            link.click()
+        expect(opened.value.get_by_role("status")).to_have_text("live")
+        assert workbench.complaints + workbench.unanswered == []
+        by_its_port = re.search(r"http://localhost:\d+/", str(notebook.cells))[0]
+        with pytest.raises(Error, match="Failed to fetch"):
+            workbench.page.evaluate("fetch", by_its_port)
+        notebook.run_all()
+        workbench.close()
+
+
 def test_every_frame_is_tried():
     """No chapter shows the page and is left out above."""
     assert set(FRAMED) == {name for name, text in CHAPTERS.items() if "lab.page()" in text}
@@ -259,9 +311,7 @@ def test_fault_of_a_chapter_is_found(workbench, jupyterlab):
         "get_ipython().execution_count += 1",  # numbers are wrong from here on
         "raise ValueError('planted too')",
     ]
-    metadata = nbformat.reads(next(iter(CHAPTERS.values())), as_version=4).metadata
-    notebook = new_notebook(cells=list(map(new_code_cell, planted)), metadata=metadata)
-    nbformat.write(notebook, jupyterlab.course / "notebooks" / "planted.ipynb")
+    written(jupyterlab, "planted.ipynb", planted)
     notebook = workbench.open("planted.ipynb")
     notebook.run_all()
     notebook.page.wait_for_function("() => window.told && window.threw")  # they run when shown

@@ -145,19 +145,9 @@ async def test_demo_is_a_frame_of_the_notebook():
         again = lab.live(height=400)
         assert again is live
         html = again._repr_html_()
-        assert f'<iframe src="http://localhost:{live.server.port}/{live.panel.key}/"' in html
+        assert f"http://localhost:{live.server.port}/{live.panel.key}/" in html
         assert 'title="The lab, live"' in html and 'height="400"' in html
         assert repr(live) == f"The lab, live: {live.page.url}"
-
-
-async def test_demo_is_found_behind_a_hub(monkeypatch):
-    """The panel and the page in its frame come through the proxy of the hub."""
-    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/ann/")
-    async with Lab(chat) as lab:
-        live = lab.live()
-        assert live.page.url == f"/user/ann/proxy/{live.server.port}/{live.panel.path}"
-        port = live.line.link.port
-        assert live.picture().frame.source == f"/user/ann/proxy/{port}/"
 
 
 async def test_closed_lab_is_not_shown_live():

@@ -253,12 +253,17 @@ async def test_name_that_somebody_else_has_given_is_refused(stage, host, status)
         assert len(stage.pressed) == (status == 200)
 
 
-async def test_hub_has_a_name_of_its_own(stage, viewer, monkeypatch):
-    """Behind a JupyterHub the panel is asked for by that name; another origin stays another."""
+async def test_jupyter_that_forwards_has_a_name_of_its_own(stage, viewer):
+    """The panel is asked for by that name, also for its stream; another origin stays another."""
     headers = {"Host": "hub.example", "Origin": "https://hub.example"}
+    forwarded = {"X-Forwarded-Context": "/user/ann/proxy/8123", "Host": "hub.example"}
     assert (await viewer.press("kill", **headers))[0] == 403
-    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/ann/")
+    assert (await viewer.get("../nokey/", **forwarded))[0] == 404
+    assert (await viewer.press("kill", **headers))[0] == 403
+    assert (await viewer.get(**forwarded))[0] == 200
     assert (await viewer.press("kill", **headers))[0] == 200
+    async with viewer.looks(**headers) as stream:
+        assert (await stream.receive_json(timeout=PATIENCE))["title"] == "a lab"
     assert (await viewer.press("kill", **headers | {"Origin": "https://evil.example"}))[0] == 403
 
 
