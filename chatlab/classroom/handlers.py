@@ -19,7 +19,7 @@ from socketio.exceptions import ConnectionRefusedError
 from chatlab.classroom.door import Door
 from chatlab.classroom.roster import Roster, Student
 from chatlab.log import KEY_USED, MessageLog
-from chatlab.messages import CHAT_MESSAGE, NOT_STORED, WHERE, Refused, check_offset, offset_of
+from chatlab.messages import CHAT_MESSAGE, NOT_STORED, WHERE, Refused, check_offset
 from chatlab.server import Handlers, chat, drop_key
 
 ASK_EVERY = 0.5
@@ -84,8 +84,7 @@ class ClassHandlers:
             self.roster.leave(sid)
             return False
         student.goal = self.log.head
-        with suppress(Refused):  # a recovered client may send any offset: the chat does not use it
-            student.offset = offset_of(auth)
+        self._note_offset(student, auth.get("serverOffset", 0))
         return None
 
     def _admit(self, sid: str, address: str | None, auth: Any) -> Student:
@@ -153,22 +152,27 @@ class ClassHandlers:
 
     def _ask(self) -> None:
         """Ask each page that has answered the last question for its offset."""
-        asked = [student for student in self.roster if student.sids and student.asked_at is None]
-        for student in asked:
-            student.asked_at = self.clock()
-        if asked:
-            self.sio.start_background_task(self._send_questions, asked)
+        for student in self.roster:
+            if student.sids and student.asked_at is None:
+                student.asked_at = self.clock()
+                # Each in a task of its own: a connection that fails holds up no other question.
+                self.sio.start_background_task(self._send_question, student, student.sids[-1])
 
-    async def _send_questions(self, asked: list[Student]) -> None:
-        for student in asked:
-            if student.sids:
-                sid = student.sids[-1]
-                callback = partial(self._on_answer, student, sid, self.log.head)
-                await self.sio.emit(WHERE, to=sid, callback=callback)
+    async def _send_question(self, student: Student, sid: str) -> None:
+        callback = partial(self._on_answer, student, sid, self.log.head)
+        with suppress(
+            Exception
+        ):  # whatever a broken connection raises: the page is shown as silent
+            await self.sio.emit(WHERE, to=sid, callback=callback)
 
     def _on_answer(self, student: Student, sid: str, head: int, *answer: Any) -> None:
         if student.sids[-1:] != [sid]:
             return  # the student has opened a newer tab since
         student.asked_at, student.goal = None, head
+        self._note_offset(student, answer[0] if answer else None)
+
+    def _note_offset(self, student: Student, offset: Any) -> None:
+        """Note the offset that a page says it has, if the log has such an offset."""
         with suppress(Refused):
-            student.offset = check_offset(answer[0] if answer else None)
+            if check_offset(offset) <= self.log.head:
+                student.offset = offset

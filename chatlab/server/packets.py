@@ -46,6 +46,8 @@ class StrictPacket(Packet):
             raise Unreadable("more attachments than a packet may have")
         if self.packet_type in (EVENT, BINARY_EVENT) and not _is_event(self.data):
             raise Unreadable("an event without a name of its own")
+        if self.packet_type in (ACK, BINARY_ACK) and not isinstance(self.data, list):
+            raise Unreadable("an acknowledgement without its list")
         return attachments
 
     def add_attachment(self, attachment: Any) -> bool:

@@ -12,10 +12,11 @@ from chatlab.classroom.door import WRONG_CODES
 from chatlab.classroom.handlers import ASK_EVERY, SILENT, ClassHandlers
 from chatlab.classroom.roster import MESSAGES
 from chatlab.client.tab import ChatClient
-from chatlab.messages import CHAT_MESSAGE, MAX_TEXT, NOT_STORED, Refused
+from chatlab.messages import CHAT_MESSAGE, MAX_TEXT, NOT_STORED, WHERE, Refused
 from chatlab.recovery.recovery import Recovery
 
 CODE = "K7PQ2M"
+PATIENCE = 10
 TRANSPORTS = [("websocket",), ("polling",), ("polling", "websocket")]
 
 
@@ -314,7 +315,123 @@ async def test_page_that_does_not_answer_is_silent(served, handlers, clock):
         assert handlers.rows()[1] == ("Mute", "caught up", 1, 0)
 
 
-@pytest.mark.parametrize("answer", ["", '"abc"', "-1", "true", "[7]", "1e99", "null"])
+async def question(wire):
+    """Return the next question for the offset, and let all other packets pass."""
+    async with asyncio.timeout(PATIENCE):
+        while not (packet := await wire.packet()).endswith('["where"]'):
+            pass
+    return packet
+
+
+BREAKS = ["430[]", "430null", '430["x"]', "43[]", "43999[1]", "43-1[1]", "430", f"43{10**99}[1]"]
+"""Acknowledgements that nobody asked for. With id 0, python-socketio deletes its counter."""
+
+
+@pytest.mark.parametrize("unasked", BREAKS)
+async def test_page_that_acknowledges_what_was_not_asked_blinds_no_console(
+    served, handlers, clock, unasked
+):
+    """Whatever becomes of its own connection: the pages after it are asked, again and again."""
+    async with wired(served.url) as eve, wired(served.url) as zoe:
+        await eve.connect(said("Eve"))
+        await zoe.connect(said("Zoe"))
+        assert await answer(zoe, 1, "hello") == 1
+        handlers.rows()
+        await eve.ws.send_str(answered(await question(eve), "[1]"))
+        await zoe.ws.send_str(answered(await question(zoe), "[0]"))
+        await settled(handlers)
+        await eve.ws.send_str(unasked)
+        await eve.ws.send_str(f'427["{CHAT_MESSAGE}"]')  # by its answer, all before it was read
+        await ended_or_answered(eve)
+        for _ in range(2):
+            clock.now += ASK_EVERY
+            handlers.rows()
+            await zoe.ws.send_str(answered(await question(zoe), "[1]"))
+            await settled(handlers, mute=["Eve"])
+        assert handlers.rows()[1] == ("Zoe", "caught up", 1, 0)
+
+
+async def ended_or_answered(wire):
+    while (message := await wire.ws.receive()).type is aiohttp.WSMsgType.TEXT:
+        if message.data.startswith("437"):
+            return
+
+
+def answered(question, data):
+    """Return the packet that answers a question for the offset."""
+    return question.replace("42", "43", 1).replace('["where"]', data)
+
+
+@pytest.mark.parametrize("data", ["null", '"abc"', '{"0":1}', "7", "", "true", b"null", b"[]", b""])
+async def test_answer_that_is_no_list_is_no_error_of_the_server(served, handlers, clock, data):
+    """The page's connection may end, as with the official server, but nothing is raised."""
+    errors = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, error: errors.append(error))
+    async with wired(served.url) as eve, wired(served.url) as zoe:
+        await eve.connect(said("Eve"))
+        await zoe.connect(said("Zoe"))
+        handlers.rows()
+        packet = answered(await question(eve), "")
+        if isinstance(data, str):
+            await eve.ws.send_str(packet + data)
+        else:  # an acknowledgement with an attachment
+            await eve.ws.send_str(packet.replace("43", "461-", 1) + data.decode())
+            await eve.ws.send_bytes(b"attached")
+        await eve.ws.send_str(f'427["{CHAT_MESSAGE}"]')
+        await ended_or_answered(eve)
+        await zoe.ws.send_str(answered(await question(zoe), "[0]"))
+        await settled(handlers, mute=["Eve"])
+        assert handlers.rows()[0].offset == 0
+        assert handlers.rows()[1] == ("Zoe", "caught up", 0, 0)
+    assert errors == []
+
+
+async def never(*arguments, **options):
+    await asyncio.Event().wait()
+
+
+async def broken(*arguments, **options):
+    raise KeyError("a connection that is not as it should be")
+
+
+@pytest.mark.parametrize("send", [never, broken])
+async def test_connection_that_cannot_be_asked_keeps_nobody_else_from_it(
+    served, handlers, clock, monkeypatch, send
+):
+    """It raises, or never returns. The control, a loop that waits for each, does not ask Zoe."""
+    asked, emit = [], served.sio.emit
+
+    async def emit_or_fail(event, to, callback):
+        name = handlers.roster.of(to).name
+        asked.append(name)
+        await (send if name == "Eve" else emit)(event, to=to, callback=callback)
+
+    async with wired(served.url) as eve, wired(served.url) as zoe:
+        await eve.connect(said("Eve"))
+        await zoe.connect(said("Zoe"))
+        monkeypatch.setattr(served.sio, "emit", emit_or_fail)
+        one_by_one = asyncio.create_task(ask_one_by_one(served.sio, handlers))
+        await turns()
+        assert asked == ["Eve"]
+        handlers.rows()
+        await zoe.ws.send_str(answered(await question(zoe), "[0]"))
+        await settled(handlers, mute=["Eve"])
+        clock.now += SILENT
+        assert [row.state for row in handlers.rows()] == ["silent for 2 s", "caught up"]
+        one_by_one.cancel()
+        await asyncio.wait([one_by_one])
+        assert send is never or isinstance(one_by_one.exception(), KeyError)
+
+
+async def ask_one_by_one(sio, handlers):
+    """The control, as a loop over students is written first."""
+    for student in handlers.roster:
+        await sio.emit(WHERE, to=student.sids[-1], callback=print)
+
+
+@pytest.mark.parametrize(
+    "answer", ["", '"abc"', "-1", "true", "[7]", "1e99", "null", "1", str(2**63 - 1)]
+)
 async def test_answer_that_is_no_offset_is_no_offset(served, handlers, clock, answer):
     """It is heard, so the page is not silent, and believed to be where it was."""
     async with wired(served.url) as odd:
@@ -358,7 +475,7 @@ async def looked(handlers, clock, *, mute=()):
 
 async def settled(handlers, mute=()):
     """Wait until every page that was asked has answered, but for those that do not."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while any(one.asked_at is not None for one in handlers.roster if one.name not in mute):
             await turns(1)
 
