@@ -92,7 +92,7 @@ class ClassHandlers:
         fields = auth if isinstance(auth, dict) else {}
         name, badge = fields.get("name"), fields.get("badge")
         self.door.check(fields.get("code"), address, known=self.roster.knows(name, badge))
-        return self.roster.join(name, badge, sid)
+        return self.roster.join(name, badge, sid, address)
 
     async def _disconnect(self, sid: str, reason: str) -> None:
         self.roster.leave(sid)
@@ -100,30 +100,38 @@ class ClassHandlers:
 
     async def _chat_message(self, sid: str, *arguments: Any) -> int | dict[str, str]:
         student = self.roster.of(sid)
-        text, *key = arguments or [None]
+        text, *keys = arguments or [None]
         try:
             if student is None:
                 raise Refused(NOT_STORED, "you are not in")  # the client may send it again
-            signed = student.signed(text)
+            signed, keys = student.signed(text), list(map(student.own_key, keys))
             student.count_message(self.clock())
         except Refused as refusal:
             return refusal.as_dict()
-        answer = await self._inner[CHAT_MESSAGE](sid, signed, *key)
+        answer = await self._inner[CHAT_MESSAGE](sid, signed, *keys)
         if isinstance(answer, dict) and answer["error"] == KEY_USED[0]:
-            return await self._stored_offset(text, *key) or answer
+            return await self._stored_offset(text, *keys) or answer
         return answer
 
-    async def _stored_offset(self, text: str, client_offset: str) -> int | None:
+    async def _stored_offset(self, text: str, key: str) -> int | None:
         """Return the offset of the message that is stored with this key and text, under any name.
 
         A student whose message was stored, but who did not get the answer, may join again with
         another name and send the message again. It must not be stored twice.
         """
-        message = await self.log.find(client_offset)
+        message = await self.log.find(key)
         same = message is not None and message.text.partition(": ")[2] == text
         return message.offset if same else None
 
-    # What the instructor sees
+    # What the instructor sees, and can do to a student
+
+    def free(self, name: str) -> None:
+        """Forget a student, and end the student's connections. Then anybody may take the name.
+
+        Raises KeyError if there is no such student.
+        """
+        for sid in self.roster.free(name):
+            self.sio.start_background_task(self.sio.disconnect, sid)
 
     def rows(self) -> list[StudentRow]:
         """Return a row for each student. Ask the pages for their offsets if it is time."""

@@ -39,6 +39,8 @@ LARGEST_PRESS = 4096
 """The most bytes of a request, such as the press of a button."""
 LARGEST_REPORT = 150_000
 """The most bytes of a report from the page in the frame: a report can contain a message."""
+UNREADABLE = (ValueError, RecursionError)
+"""What `json.loads` raises for a text that is no JSON, or JSON that is too deep."""
 TICK = 0.1
 """Seconds between two pictures. Only the parts that have changed are sent."""
 CLOSING = 1.0
@@ -156,7 +158,10 @@ class Panel:
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         """Send changes to a viewer, and receive reports, until the viewer leaves."""
         socket = web.WebSocketResponse(heartbeat=20, max_msg_size=LARGEST_REPORT)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ValueError:  # in a header that has to be ASCII
+            raise web.HTTPBadRequest(text="this is no request for a WebSocket") from None
         request.app[VIEWERS].add(socket)
         sending = asyncio.create_task(self._send_changes(socket))
         try:
@@ -193,7 +198,7 @@ class Panel:
     def _receive_report(self, viewer: object, text: str) -> None:
         try:
             report = json.loads(text)
-        except ValueError:
+        except UNREADABLE:
             return
         if isinstance(report, dict):
             self.on_report(viewer, report)
@@ -204,8 +209,8 @@ async def _read_press(request: web.Request) -> list[str]:
     if request.content_type != "application/json":  # a form of another page cannot send this type
         raise web.HTTPUnsupportedMediaType(text="a press is sent as application/json")
     try:
-        press = await request.json()
-    except ValueError:
+        press = json.loads(await request.read())  # `request.json` fails on an unknown charset
+    except UNREADABLE:
         raise web.HTTPBadRequest(text="a press is sent as JSON") from None
     match press:
         case {"button": str(button), "client": str(client)}:

@@ -198,7 +198,7 @@ async def test_message_that_is_sent_twice_is_stored_once(served):
     """Under its own key, also when its sender has joined again with another name meanwhile."""
     async with wired(served.url) as ann, wired(served.url) as other:
         await ann.connect(said())
-        await other.connect(said("Annie"))
+        await other.connect(said("Annie", badge="Ann".ljust(16, "x")))
         assert await answer(ann, 1, "hello", "key") == 1
         assert await answer(ann, 2, "hello", "key") == 1
         assert await answer(other, 3, "hello", "key") == 1
@@ -207,6 +207,65 @@ async def test_message_that_is_sent_twice_is_stored_once(served):
         assert await answer(other, 6, "hello", "other key") == 2
     async with serving(served.log.path) as again:
         assert [text for text in stored(again.log.path)] == ["Ann: hello", "Annie: hello"]
+
+
+async def test_message_is_known_again_after_a_restart_of_the_class(db, clock):
+    """The page keeps its badge and its keys; the class keeps nothing but the log."""
+    for _ in range(2):
+        handlers = ClassHandlers(CODE, clock=clock)
+        async with serving(db, handlers) as served, wired(served.url) as ann:
+            await ann.connect(said())
+            assert await answer(ann, 1, "hello", "key") == 1
+    assert stored(db) == ["Ann: hello"]
+
+
+async def test_nobody_takes_the_key_of_somebody_elses_message(served, db):
+    """Eve knows it, and sends it first. On the finished server, the control, Ann's text is lost."""
+    async with wired(served.url) as eve, wired(served.url) as ann:
+        await eve.connect(said("Eve"))
+        await ann.connect(said())
+        assert await answer(eve, 1, "mine", "the key of Ann") == 1
+        assert await answer(ann, 1, "hello", "the key of Ann") == 2
+        assert await answer(eve, 2, "hello", "the key of Ann") == {
+            "error": "client_offset used", "message": "this client_offset belongs to another text",
+        }  # fmt: skip
+    assert stored(db) == ["Eve: mine", "Ann: hello"]
+    async with serving(db.with_name("chat.db")) as plain, wired(plain.url) as eve:
+        await eve.connect()
+        assert await answer(eve, 1, "mine", "the key of Ann") == 1
+        assert (await answer(eve, 2, "hello", "the key of Ann"))["error"] == "client_offset used"
+
+
+@pytest.mark.parametrize("key", ["", 7, "x" * 101, ["key"], True])
+async def test_key_that_is_none_is_refused_by_name(served, key):
+    """As by the finished server."""
+    async with wired(served.url) as ann:
+        await ann.connect(said())
+        assert (await answer(ann, 1, "hello", key))["error"] == "bad client_offset"
+        assert await answer(ann, 2, "hello", None) == 1
+
+
+async def test_message_with_a_second_line_is_refused(served, db):
+    """It could be taken for one of somebody else. The finished server, the control, stores it."""
+    async with wired(served.url) as eve:
+        await eve.connect(said("Eve"))
+        assert (await answer(eve, 1, "hello\nBob: I resign"))["error"] == "bad text"
+    assert stored(db) == []
+    async with serving(db.with_name("chat.db")) as plain, wired(plain.url) as eve:
+        await eve.connect()
+        assert await answer(eve, 1, "hello\nBob: I resign") == 1
+
+
+async def test_name_that_is_freed_is_somebody_elses(tab, handlers):
+    """Its student is told, is out and can write no more; another one takes the name and writes."""
+    squatter, bob = await tab("Ann"), await tab("Bob")
+    handlers.free("Ann")
+    await squatter.until(lambda: not squatter.connected)
+    ann = await tab("Ann", auth=said("Ann", badge="y" * 16))
+    assert await ann.send("it is me") == 1
+    with pytest.raises(ConnectionRefusedError, match="somebody here is called Ann already"):
+        await squatter.reconnect()
+    assert await bob.sees(1) == ["Ann: it is me"]
 
 
 async def test_sender_who_is_too_quick_is_told_so_and_nothing_is_stored(served, clock, db):
