@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import partial
 
 import pytest
 from conftest import PATIENCE, Process
@@ -273,6 +274,22 @@ def test_student_who_writes_too_quickly_is_told_and_loses_nothing(new_browser, s
     ann.holds()
     ann.shows(*(f"Ann: {text}" for text in texts))
     assert stored(db) == [f"Ann: {text}" for text in texts]
+
+
+def test_marks_reach_no_other_message(new_browser, school):
+    """As many as the class allows, piled up. Not clipped, the control, they do."""
+    ann = joined(new_browser(), school, "Ann")
+    ann.send("one")
+    ann.send("two")
+    ann.shows("Ann: one", "Ann: two")
+    first, second = (ann.page.locator("#messages li").nth(number) for number in (0, 1))
+    inside = {side: int(size) for side, size in first.bounding_box().items()}  # whole pixels
+    seen = partial(ann.page.screenshot, clip=inside | {"height": inside["height"] - 2})
+    clean = seen()
+    second.evaluate("item => item.append('a' + '\\u0301'.repeat(8))")
+    assert seen() == clean
+    ann.page.add_style_tag(content="#messages li { overflow: visible }")
+    assert seen() != clean
 
 
 def test_phone_needs_no_scrolling_to_the_side(new_browser, school):
