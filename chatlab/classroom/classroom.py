@@ -152,9 +152,14 @@ class Classroom(Openable):
         address, names = self.handlers.roster.busiest()
         if names < NEW_NAMES and not self.handlers.roster.full:
             return ""
-        return (
-            f"{names} names were taken from {address}. If somebody only plays, free the names that "
-            "others need, or end the class and begin again with a new code."
+        full = ["The class is full."] if self.handlers.roster.full else []
+        return " ".join(
+            [
+                *full,
+                f"{names} names were taken from {address}.",
+                "If somebody only plays, free the names that others need,",
+                "or end the class and begin again with a new code.",
+            ]
         )
 
     # The servers

@@ -36,6 +36,10 @@ class Bucket:
         self._level -= 1
         return True
 
+    def give_back(self) -> None:
+        """Put a token back that was taken in vain."""
+        self._level = min(self._size, self._level + 1)
+
     def wait(self, now: float, tokens: int = 1) -> float:
         """Return the seconds until there are so many tokens: 0 if there are."""
         self._level = min(self._size, self._level + (now - self._filled_at) * self._rate)

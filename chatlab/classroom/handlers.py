@@ -24,6 +24,9 @@ from chatlab.server import Handlers, chat, drop_key
 
 ASK_EVERY = 0.5
 """Seconds between two questions to a page for its offset, while a console is open."""
+ASK_AT_ONCE = 200
+"""The most pages that are asked at once. In a larger class each waits longer for its turn: the
+answers of all would take more time than the chat."""
 SILENT = 2.0
 """Seconds without an answer after which the console shows "silent"."""
 ADDRESS: ContextVar[str | None] = ContextVar("address", default=None)
@@ -104,10 +107,11 @@ class ClassHandlers:
         try:
             if student is None:
                 raise Refused(NOT_STORED, "you are not in")  # the client may send it again
-            signed, keys = student.signed(text), list(map(student.own_key, keys))
             student.count_message(self.clock())
+            signed, keys = student.signed(text), list(map(student.own_key, keys))
         except Refused as refusal:
             return refusal.as_dict()
+        student.wrote = True
         answer = await self._inner[CHAT_MESSAGE](sid, signed, *keys)
         if isinstance(answer, dict) and answer["error"] == KEY_USED[0]:
             return await self._stored_offset(text, *keys) or answer
@@ -159,12 +163,12 @@ class ClassHandlers:
         return int(waited) if waited >= SILENT else 0
 
     def _ask(self) -> None:
-        """Ask each page that has answered the last question for its offset."""
-        for student in self.roster:
-            if student.sids and student.asked_at is None:
-                student.asked_at = self.clock()
-                # Each in a task of its own: a connection that fails holds up no other question.
-                self.sio.start_background_task(self._send_question, student, student.sids[-1])
+        """Ask the pages that have answered the last question, those first that wait longest."""
+        ready = [student for student in self.roster if student.sids and student.asked_at is None]
+        for student in sorted(ready, key=lambda student: student.turn)[:ASK_AT_ONCE]:
+            student.asked_at = student.turn = self.clock()
+            # Each in a task of its own: a connection that fails holds up no other question.
+            self.sio.start_background_task(self._send_question, student, student.sids[-1])
 
     async def _send_question(self, student: Student, sid: str) -> None:
         callback = partial(self._on_answer, student, sid, self.log.head)

@@ -23,8 +23,8 @@ that have written nothing."""
 NEW_NAMES, NEW_NAMES_A_SECOND = 500, 0.1
 """How many new names may come from one address at once, and how many a second in the long run.
 
-A whole class behind one router has one address. But alone, an address needs more than an hour to
-take all the names that a class may have."""
+A whole class behind one router has one address: five hundred students can join at any pace. But
+alone, an address needs more than an hour to take all the names that a class may have."""
 MAX_TABS = 20
 """Connections that one student may have. A broken one counts until the server notices it."""
 MESSAGES, MESSAGES_A_SECOND = 10, 1.0
@@ -53,6 +53,8 @@ class Student:
     """When the student last connected or disconnected, in seconds of the clock."""
     asked_at: float | None = None
     """When the page was asked for its offset; None if it has answered."""
+    turn: float = 0
+    """When the page was asked last, whether or not it has answered."""
 
     def owns(self, badge: str) -> bool:
         """Return whether the name was taken with this badge."""
@@ -84,7 +86,6 @@ class Student:
         """
         if not self.bucket.take(now):
             raise Refused(NOT_STORED, "you write faster than the class can read")
-        self.wrote = True
 
 
 class Roster:
@@ -165,6 +166,7 @@ class Roster:
         for sid in sids:
             self.leave(sid)
         self._forget(student)
+        self._new_names.of(student.network).give_back()  # for the one who needs the name
         return sids
 
     def _find(self, name: str) -> Student | None:
@@ -172,27 +174,42 @@ class Roster:
         return next((self._taken[key] for key in name_keys(name) if key in self._taken), None)
 
     def _add(self, name: str, badge: str, address: str | None) -> Student:
-        now, names = self._clock(), self._new_names.of(address)
-        if wait := names.wait(now):
-            raise Refused(
-                "too many names",
-                f"too many new names from your network: try again in {ceil(wait)} seconds",
-            )
-        if self.full:
-            self._forget_one()
-        names.take(now)
-        bucket = Bucket(MESSAGES, MESSAGES_A_SECOND, now)
+        self._make_room(address)
+        bucket = Bucket(MESSAGES, MESSAGES_A_SECOND, self._clock())
         student = Student(name, badge, bucket, network_of(address))
         keys = name_keys(name)
         self._students[keys[0]] = student
         self._taken.update(dict.fromkeys(keys, student))
         return student
 
-    def _forget_one(self) -> None:
-        away = [one for one in self._students.values() if not (one.sids or one.wrote)]
-        if not away:
+    def _make_room(self, address: str | None) -> None:
+        """Count a new name from an address, and forget another one if there are too many.
+
+        From an address with too many new names, a name takes the place of another one from there.
+        So somebody who takes names and leaves keeps nobody out who is behind the same router.
+        """
+        names, now = self._new_names.of(address), self._clock()
+        if wait := names.wait(now):
+            if not self._forget_one(network_of(address)):
+                raise Refused(
+                    "too many names",
+                    f"too many new names from your network: try again in {ceil(wait)} seconds",
+                )
+            return
+        if self.full and not self._forget_one():
             raise Refused("class full", f"the class is full: it has {MAX_STUDENTS} students")
-        self._forget(min(away, key=lambda student: student.seen_at))
+        names.take(now)
+
+    def _forget_one(self, network: str | None = None) -> bool:
+        """Forget who left longest ago and has written nothing. Return whether there is such one."""
+        away = [
+            student
+            for student in self._students.values()
+            if not student.sids and not student.wrote and network in (None, student.network)
+        ]
+        if away:
+            self._forget(min(away, key=lambda student: student.seen_at))
+        return bool(away)
 
     def _forget(self, student: Student) -> None:
         keys = name_keys(student.name)

@@ -209,6 +209,22 @@ async def test_message_that_is_sent_twice_is_stored_once(served):
         assert [text for text in stored(again.log.path)] == ["Ann: hello", "Annie: hello"]
 
 
+async def test_name_that_has_written_is_not_given_to_others(tab, monkeypatch):
+    """In a full class, Bob's is: he has written nothing."""
+    monkeypatch.setattr("chatlab.classroom.roster.MAX_STUDENTS", 2)
+    ann, bob = await tab(), await tab("Bob")
+    assert await ann.send("hello") == 1
+    await ann.drop()
+    await bob.drop()
+    with pytest.raises(ConnectionRefusedError, match="somebody here is called Ann already"):
+        await tab(auth=said(badge="y" * 16))
+    await tab("Carol")
+    with pytest.raises(ConnectionRefusedError, match="the class is full"):
+        await bob.reconnect()
+    await ann.reconnect()
+    assert await ann.send("still Ann") == 2
+
+
 async def test_message_is_known_again_after_a_restart_of_the_class(db, clock):
     """The page keeps its badge and its keys; the class keeps nothing but the log."""
     for _ in range(2):
@@ -516,6 +532,26 @@ async def test_catching_up_is_seen(served, handlers, clock):
         await slow.ws.send_str(question.replace("42", "43", 1).replace('"where"', "1"))
         await settled(handlers)
         assert handlers.rows() == [("Slow", "catching up", 1, 2)]
+
+
+async def test_pages_of_a_large_class_are_asked_in_turn(served, handlers, clock, monkeypatch):
+    """Not more at once than there is time for; who joins again and again waits like the others."""
+    monkeypatch.setattr("chatlab.classroom.handlers.ASK_AT_ONCE", 2)
+    asked = []
+
+    async def emit(event, to, callback):
+        asked.append(to)
+        callback(0)
+
+    monkeypatch.setattr(served.sio, "emit", emit)
+    for name in ("ann", "bob", "carol", "dave", "eve"):
+        handlers.roster.join(name, "x" * 16, name)
+    for _ in range(4):
+        handlers.roster.join("ann", "x" * 16, "ann")
+        clock.now += ASK_EVERY
+        handlers.rows()
+        await turns()
+    assert asked == ["ann", "bob", "carol", "dave", "eve", "ann", "bob", "carol"]
 
 
 async def answer(wire, *emitted):

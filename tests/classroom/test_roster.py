@@ -111,7 +111,7 @@ def test_full_class_forgets_who_is_away_longest(roster, clock):
 def test_name_that_has_written_is_never_forgotten(roster, clock):
     """Its messages are in the log: under its name nobody else may write there."""
     ann = roster.join("Ann", BADGE, "ann")
-    ann.count_message(clock())
+    ann.wrote = True
     roster.join("Bob", BADGE, "bob")  # the control: he writes nothing
     roster.leave("ann")
     roster.leave("bob")
@@ -141,6 +141,32 @@ def test_one_address_takes_only_so_many_new_names(roster, clock):
         clock.now += 1
         refusal(roster.join, f"t{number}", BADGE, "y", HERE)
     assert not roster.full
+
+
+def test_who_takes_names_and_leaves_keeps_nobody_out_behind_the_same_router(roster, clock):
+    """Too many names from there take the place of those that are away and have written nothing."""
+    roster.join("Ann", BADGE, "ann", "192.0.2.8")
+    roster.leave("ann")
+    for number in range(5000):
+        clock.now += 0.001
+        roster.join(f"s{number}", OTHER, str(number), HERE)
+        if number < 3:
+            roster.of(str(number)).wrote = True
+        roster.leave(str(number))
+    assert len(roster) == 1 + NEW_NAMES
+    assert [roster.knows(f"s{number}", OTHER) for number in (0, 1, 2, 3)] == [True] * 3 + [False]
+    assert roster.knows("Ann", BADGE)
+    assert refusal(roster.join, "Bob", BADGE, "bob", HERE) is None
+
+
+def test_name_that_is_freed_makes_room_where_it_came_from(roster, clock):
+    """Otherwise its rightful owner behind the same router could not take it."""
+    for number in range(NEW_NAMES):
+        roster.join(f"s{number}", OTHER, str(number), HERE)
+    assert refusal(roster.join, "Bob", BADGE, "bob", HERE) == "too many names"
+    roster.free("s7")
+    assert refusal(roster.join, "Bob", BADGE, "bob", HERE) is None
+    assert refusal(roster.join, "Carol", BADGE, "carol", HERE) == "too many names"
 
 
 def test_class_behind_one_router_joins_within_ten_minutes(roster, clock):
