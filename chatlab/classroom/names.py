@@ -27,15 +27,16 @@ COLONS = set(
 """The colon, and characters that look like it."""
 LOOK_ALIKE = str.maketrans(
     # of Latin letters and digits, then Cyrillic, Greek and Armenian letters
-    "I1|\u01c00\u0131\u0251\u0261"
+    "Il|\u01c00\u0131\u0251\u0261"
     "\u0410\u0412\u0415\u0405\u0406\u0408\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423"
     "\u0425\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u04bb\u0501\u04cf"
     "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7"
     "\u03b1\u03bd\u03bf\u03c1\u03b9\u03c5"
     "\u0555\u054f\u0585\u0578\u057d\u0570",
-    "llllOiag" + "ABESlJKMHOPCTYXaeopcyxijshdl" + "ABEZHlKMNOPTYXavopiu" + "OSonuh",
+    "1111Oiag" + "ABES1JKMHOPCTYXaeopcyxijshd1" + "ABEZH1KMNOPTYXavopiu" + "OSonuh",
 )
-"""Letters that most fonts draw alike, each with the one that stands for it in a key of a name."""
+"""Letters that most fonts draw alike, each with the one that stands for it in a key of a name. A capital
+I and a small l become 1: a capital L is drawn in another way."""
 MAX_MARKS = 8
 """The most accents and other marks on one letter. More of them would cover the lines around it."""
 CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")

@@ -205,6 +205,17 @@ def test_name_of_somebody_else_is_refused_and_another_one_taken(new_browser, sch
     Tab(page).says("connected")
 
 
+def test_name_that_somebody_has_taken_in_vain_is_freed(new_browser, school, console):
+    """The instructor presses the button in its row; the one who needs the name takes it."""
+    squatter, bob = joined(new_browser(), school, "Ann"), joined(new_browser(), school, "Bob")
+    console.press("Free the name Ann")
+    squatter.says("not connected")
+    joined(new_browser(), school, "Ann").send("it is me")
+    bob.shows("Ann: it is me")
+    squatter.press("Reconnect")
+    expect(form(squatter.page)).to_contain_text("somebody here is called Ann already")
+
+
 def test_markup_in_a_name_or_a_text_is_shown_as_text(new_browser, school, console):
     """On the pages and in the console; nothing of it runs."""
     ann = joined(new_browser(), school, MARKUP)

@@ -197,6 +197,7 @@ def test_name_that_is_freed_can_be_taken(roster):
         ("Iris", "lris"),
         ("Iris", "1ris"),
         ("Iris", "IRIS"),
+        ("Bill", "BI11"),
         ("Iris", "\u0406ris"),
         ("Bob", "\u0412ob"),
         ("Bob", "B0b"),
@@ -217,7 +218,7 @@ def test_name_that_looks_like_another_is_taken(roster, name, other):
         assert refusal(roster.join, two, OTHER, "2") == "name taken"
 
 
-@pytest.mark.parametrize(("name", "other"), [("Lia", "Ila"), ("Ali", "Alli"), ("Ann", "\u00c4nn")])
+@pytest.mark.parametrize(("name", "other"), [("Lia", "Ila"), ("Ian", "Lan"), ("Ann", "\u00c4nn")])
 def test_name_that_can_be_told_from_another_is_not_taken(roster, name, other):
     """The control: small and capital letters count as they are drawn."""
     roster.join(name, BADGE, "1")
