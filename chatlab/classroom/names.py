@@ -35,8 +35,8 @@ LOOK_ALIKE = str.maketrans(
     "\u0555\u054f\u0585\u0578\u057d\u0570",
     "1111Oiag" + "ABES1JKMHOPCTYXaeopcyxijshd1" + "ABEZH1KMNOPTYXavopiu" + "OSonuh",
 )
-"""Letters that most fonts draw alike, each with the one that stands for it in a key of a name. A capital
-I and a small l become 1: a capital L is drawn in another way."""
+"""Letters that most fonts draw alike, each with the one that stands for it in a key of a name. 1 is
+for a capital I and a small l: a capital L is drawn in another way."""
 MAX_MARKS = 8
 """The most accents and other marks on one letter. More of them would cover the lines around it."""
 CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
