@@ -56,13 +56,13 @@ async def wrong_order(url):
 
 
 async def nonsense_inside(url):
-    """A student who sends what no page sends, and too much of everything."""
-    for packet in INSIDE:
+    """Students who send what no page sends, and too much of everything."""
+    for number, packet in enumerate(INSIDE):
         async with wired(url) as wire:
-            await wire.connect(said("inside"))
+            await wire.connect(said(f"inside {number}"))
             await send(wire, packet)
-            for number in range(20):
-                await wire.ws.send_str(f'42{number}["{CHAT_MESSAGE}","flood"]')
+            for _ in range(20):
+                await wire.ws.send_str(f'421["{CHAT_MESSAGE}","flood"]')
             await wire.ws.receive()
 
 
@@ -132,7 +132,7 @@ async def test_class_with_hostile_students_loses_nothing_and_is_seen(tmp_path):
         await attack
         texts = stored(tmp_path / "class.db")
         for tab in tabs:
-            assert await tab.sees(len(texts)) == texts
+            assert (await tab.sees(len(texts)))[: len(texts)] == texts  # a flood may go on a little
         async with asyncio.timeout(PATIENCE):
             while {look(room).get(name) for name in names} != {"caught up"}:  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_EVERY)
