@@ -146,7 +146,7 @@ async def test_name_is_freed_by_the_button_in_its_row(room):
 
 async def test_console_says_where_too_many_names_come_from(room, monkeypatch):
     """From what number on one address is conspicuous, and what the instructor can do."""
-    monkeypatch.setattr(classroom, "NEW_NAMES", 2)
+    monkeypatch.setattr("chatlab.classroom.classroom.NEW_NAMES", 2)
     async with joined(room, "Ann"):
         assert "names" not in look(room).note
         async with joined(room, "Bob"):
