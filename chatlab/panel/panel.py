@@ -14,7 +14,6 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -177,23 +176,25 @@ class Panel:
 
     async def _send_changes(self, socket: web.WebSocketResponse) -> None:
         """Send the parts of the picture that have changed, again and again."""
-        sent: dict[str, Any] = {}
+        sent: dict[str, str] = {}
         while not socket.closed:
             now = self._parts()
-            if news := {part: value for part, value in now.items() if sent.get(part, ...) != value}:
+            if news := [f'"{part}":{now[part]}' for part in now if sent.get(part) != now[part]]:
                 try:
-                    await socket.send_json(news)
+                    await socket.send_str(f"{{{','.join(news)}}}")
                 except ConnectionError:  # the viewer has left
                     return
             sent = now
             await asyncio.sleep(TICK)  # nothing announces a change in the picture
 
-    def _parts(self) -> dict[str, Any]:
-        """Return the parts of the picture, or the error that prevents it."""
+    def _parts(self) -> dict[str, str]:
+        """Return the parts of the picture as JSON, or the error that prevents it."""
         try:
-            return {**asdict(self.picture()), "error": ""}
+            parts = vars(self.picture()) | {"error": ""}
+            # Not with `asdict`: for a thousand rows it takes a tenth of a second in each second.
+            return {part: json.dumps(value, default=vars) for part, value in parts.items()}
         except Exception as error:  # shown on the page, whatever it is: the panel goes on
-            return {"error": f"the picture cannot be made: {_sentence(error)}"}
+            return {"error": json.dumps(f"the picture cannot be made: {_sentence(error)}")}
 
     def _receive_report(self, viewer: object, text: str) -> None:
         try:
