@@ -287,20 +287,31 @@ def test_student_who_writes_too_quickly_is_told_and_loses_nothing(new_browser, s
     assert stored(db) == [f"Ann: {text}" for text in texts]
 
 
-def test_marks_reach_no_other_message(new_browser, school):
-    """As many as the class allows, piled up. Not clipped, the control, they do."""
+def stays_as_it_is(page, first, second):
+    """Pile up as many marks as the class allows in one item; return whether the one above it looks
+    as before: as the page is, and where its style does not clip (the control)."""
+    inside = {side: int(size) for side, size in first.bounding_box().items()}  # whole pixels
+    seen = partial(page.screenshot, clip=inside | {"height": inside["height"] - 2})
+    clean = seen()
+    second.evaluate("item => item.append('a' + '\\u0301'.repeat(8))")
+    clipped = seen()
+    second.evaluate("item => { item.style.overflow = 'visible'; }")
+    return clipped == clean, seen() == clean
+
+
+def test_marks_reach_no_other_message(new_browser, school, console):
+    """Neither those of a text, on a page, nor those of a name, in the console."""
     ann = joined(new_browser(), school, "Ann")
+    joined(new_browser(), school, "Bob")
     ann.send("one")
     ann.send("two")
     ann.shows("Ann: one", "Ann: two")
-    first, second = (ann.page.locator("#messages li").nth(number) for number in (0, 1))
-    inside = {side: int(size) for side, size in first.bounding_box().items()}  # whole pixels
-    seen = partial(ann.page.screenshot, clip=inside | {"height": inside["height"] - 2})
-    clean = seen()
-    second.evaluate("item => item.append('a' + '\\u0301'.repeat(8))")
-    assert seen() == clean
-    ann.page.add_style_tag(content="#messages li { overflow: visible }")
-    assert seen() != clean
+    items = ann.page.locator("#messages li")
+    assert stays_as_it_is(ann.page, items.nth(0), items.nth(1)) == (True, False)
+    for name in ("Ann", "Bob"):
+        console.shows(name, "caught up2")
+    names = console.page.get_by_role("rowheader")
+    assert stays_as_it_is(console.page, names.nth(0), names.nth(1)) == (True, False)
 
 
 def test_phone_needs_no_scrolling_to_the_side(new_browser, school):
