@@ -21,7 +21,8 @@ MAX_TEXT = 10_000
 """The longest text, in characters. Escaped as JSON it stays under 120 kB. The transport's limit is
 1 MB: a larger packet would close the connection, and the message would be lost."""
 MAX_CLIENT_OFFSET = 100
-"""The longest client_offset, in characters. It is the sender's key for a message, often a UUID."""
+"""The longest client_offset, in characters. It is the sender's key for a message, such as a random
+UUID. It has to be secret: who else knows it can store another text under it first."""
 MAX_EPOCH = 100
 """The longest epoch, in characters."""
 MAX_OFFSET = 2**63 - 1

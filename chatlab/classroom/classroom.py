@@ -16,6 +16,7 @@ from aiohttp import web
 from chatlab.classroom.door import check_code, new_code
 from chatlab.classroom.handlers import ADDRESS, CAUGHT_UP, ClassHandlers, StudentRow
 from chatlab.classroom.invitation import Invitation
+from chatlab.classroom.roster import NEW_NAMES
 from chatlab.harness import ANY_ADDRESS, BackgroundServer, Link, listening, shown_host
 from chatlab.openable import Openable
 from chatlab.panel import Client, Panel, Picture, finding
@@ -25,7 +26,9 @@ from chatlab.server import Handlers, chat, create_app
 COLUMNS = ["State", "Offset", "Behind"]
 DROP, FREEZE, THAW = "Drop everyone", "Freeze everyone", "Thaw everyone"
 BUTTONS = {DROP: "cut", FREEZE: "freeze", THAW: "thaw"}
-"""The buttons of the console, and the method of the link that each calls."""
+"""The buttons for the whole class, and the method of the link that each calls."""
+FREE = "free the name"
+"""The button of a student: the student leaves the class, and anybody may take the name."""
 
 
 class Classroom(Openable):
@@ -119,11 +122,18 @@ class Classroom(Openable):
         """Let the traffic pass again."""
         self.server.run(self._buttons()[THAW]())
 
-    def _buttons(self) -> dict[str, Callable[[], Awaitable[None]]]:
+    def free(self, name: str) -> None:
+        """Put a student out; anybody may take the name then. Raises KeyError if nobody has it."""
+        self.server.run(self._buttons()[FREE](name))
+
+    def _buttons(self) -> dict[str, Callable[..., Awaitable[None]]]:
         async def press(action: str) -> None:
             getattr(self.link, action)()
 
-        return {label: partial(press, action) for label, action in BUTTONS.items()}
+        async def free(name: str) -> None:
+            self.handlers.free(name)
+
+        return {label: partial(press, action) for label, action in BUTTONS.items()} | {FREE: free}
 
     def look(self) -> Picture:
         """Return what the console shows."""
@@ -136,7 +146,23 @@ class Classroom(Openable):
             "line": "frozen" if self.link.frozen else "open",
         }
         buttons = [DROP, THAW if self.link.frozen else FREEZE]
-        return Picture("The class", facts, COLUMNS, list(map(_client, rows)), buttons, self.note)
+        note = " ".join(filter(None, [self.note, self._crowd()]))
+        return Picture("The class", facts, COLUMNS, list(map(_client, rows)), buttons, note)
+
+    def _crowd(self) -> str:
+        """Return a sentence about too many names; "" if there are not too many."""
+        address, names = self.handlers.roster.busiest()
+        if names < NEW_NAMES and not self.handlers.roster.full:
+            return ""
+        full = ["The class is full."] if self.handlers.roster.full else []
+        return " ".join(
+            [
+                *full,
+                f"{names} names were taken from {address}.",
+                "If somebody only plays, free the names that others need,",
+                "or end the class and begin again with a new code.",
+            ]
+        )
 
     # The servers
 
@@ -172,4 +198,4 @@ class Classroom(Openable):
 
 def _client(row: StudentRow) -> Client:
     name, *values = row
-    return Client(name, values, healthy=row.state == CAUGHT_UP)
+    return Client(name, values, healthy=row.state == CAUGHT_UP, buttons=[FREE])

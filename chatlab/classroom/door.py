@@ -1,4 +1,4 @@
-"""The join code of a class, and a limit for wrong codes.
+"""The join code of a class, a limit for wrong codes, and what other limits are made of.
 
 It must not know the students. It has no socket, and gets the time, in seconds, from its caller.
 """
@@ -19,7 +19,7 @@ CODE_LENGTH = 6
 WRONG_CODES, WRONG_CODES_A_SECOND = 10, 0.1
 """How many wrong codes one address may try at once, and how many a second in the long run."""
 MAX_ADDRESSES = 1000
-"""The number of addresses whose wrong codes are counted."""
+"""The number of addresses that a limit counts one by one."""
 
 
 class Bucket:
@@ -36,23 +36,66 @@ class Bucket:
         self._level -= 1
         return True
 
-    def wait(self, now: float) -> float:
-        """Return the seconds until there is a token: 0 if there is one."""
+    def give_back(self) -> None:
+        """Put a token back that was taken in vain."""
+        self._level = min(self._size, self._level + 1)
+
+    def wait(self, now: float, tokens: int = 1) -> float:
+        """Return the seconds until there are so many tokens: 0 if there are."""
         self._level = min(self._size, self._level + (now - self._filled_at) * self._rate)
         self._filled_at = now
-        return max(0.0, (1 - self._level) / self._rate)
+        return max(0.0, (tokens - self._level) / self._rate)
+
+
+class Buckets:
+    """A token bucket for each network address, for MAX_ADDRESSES of them at most.
+
+    An address is forgotten only when its bucket is full again. While there is no room, all other
+    addresses share one bucket. So nobody gets around the limit with many addresses: all of them
+    together may do at most MAX_ADDRESSES + 1 times what one may.
+    """
+
+    def __init__(self, size: int, rate: float, clock: Callable[[], float]) -> None:
+        self._size, self._rate, self._clock = size, rate, clock
+        self._buckets: dict[str, Bucket] = {}
+        self._shared = self._new()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def of(self, address: str | None) -> Bucket:
+        """Return the bucket of an address."""
+        network = network_of(address)
+        bucket = self._buckets.pop(network, None)
+        if bucket is None and not self._make_room():
+            return self._shared
+        self._buckets[network] = bucket or self._new()  # now the last one in the order of the dict
+        return self._buckets[network]
+
+    def _make_room(self) -> bool:
+        """Forget the oldest address if it takes the last place and may go; say if there is room."""
+        if len(self._buckets) >= MAX_ADDRESSES:
+            oldest = next(iter(self._buckets))
+            if self._buckets[oldest].wait(self._clock(), self._size):
+                return False
+            del self._buckets[oldest]
+        return True
+
+    def _new(self) -> Bucket:
+        return Bucket(self._size, self._rate, self._clock())
 
 
 class Door:
     """Checks join codes, and counts the wrong ones of each address.
 
     So nobody can try enough codes to find the right one. A person who tries blocks only new
-    students at the same address.
+    students at the same address. Even 1,000 addresses try only 100 codes a second; there are 887
+    million.
     """
 
     def __init__(self, code: str, clock: Callable[[], float]) -> None:
         self.code, self._clock = code, clock
-        self._buckets: dict[str, Bucket] = {}
+        self._wrong = Buckets(WRONG_CODES, WRONG_CODES_A_SECOND, clock)
 
     def check(self, code: Any, address: str | None, *, known: bool = False) -> None:
         """Return if the code is right. Raises Refused otherwise.
@@ -62,7 +105,7 @@ class Door:
         """
         if code is None or code == "":
             raise Refused("no code", "a join code is needed")
-        now, bucket = self._clock(), self._bucket(address)
+        now, bucket = self._clock(), self._wrong.of(address)
         if not known and (wait := bucket.wait(now)):
             raise Refused(
                 "too many codes", f"too many wrong codes: try again in {ceil(wait)} seconds"
@@ -70,17 +113,6 @@ class Door:
         if not secrets.compare_digest(_normalized(code).encode(), self.code.encode()):
             bucket.take(now)
             raise Refused("wrong code", "this is not the join code of this class")
-
-    def _bucket(self, address: str | None) -> Bucket:
-        """Return the bucket of an address. Forget the address that was used longest ago."""
-        network = _network(address)
-        bucket = self._buckets.pop(network, None)
-        if bucket is None:
-            bucket = Bucket(WRONG_CODES, WRONG_CODES_A_SECOND, self._clock())
-        self._buckets[network] = bucket  # now the last one in the order of the dict
-        if len(self._buckets) > MAX_ADDRESSES:
-            del self._buckets[next(iter(self._buckets))]
-        return bucket
 
 
 def new_code() -> str:
@@ -103,7 +135,7 @@ def _normalized(code: Any) -> str:
     return ""
 
 
-def _network(address: str | None) -> str:
+def network_of(address: str | None) -> str:
     """Return the network that counts as one address: with IPv6, one machine has a whole /64."""
     try:
         parsed = ipaddress.ip_address(address or "")

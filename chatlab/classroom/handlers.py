@@ -19,11 +19,14 @@ from socketio.exceptions import ConnectionRefusedError
 from chatlab.classroom.door import Door
 from chatlab.classroom.roster import Roster, Student
 from chatlab.log import KEY_USED, MessageLog
-from chatlab.messages import CHAT_MESSAGE, NOT_STORED, WHERE, Refused, check_offset, offset_of
+from chatlab.messages import CHAT_MESSAGE, NOT_STORED, WHERE, Refused, check_offset
 from chatlab.server import Handlers, chat, drop_key
 
 ASK_EVERY = 0.5
 """Seconds between two questions to a page for its offset, while a console is open."""
+ASK_AT_ONCE = 200
+"""The most pages that are asked at once. In a larger class each waits longer for its turn: the
+answers of all would take more time than the chat."""
 SILENT = 2.0
 """Seconds without an answer after which the console shows "silent"."""
 ADDRESS: ContextVar[str | None] = ContextVar("address", default=None)
@@ -84,8 +87,7 @@ class ClassHandlers:
             self.roster.leave(sid)
             return False
         student.goal = self.log.head
-        with suppress(Refused):  # a recovered client may send any offset: the chat does not use it
-            student.offset = offset_of(auth)
+        self._note_offset(student, auth.get("serverOffset", 0))
         return None
 
     def _admit(self, sid: str, address: str | None, auth: Any) -> Student:
@@ -93,7 +95,7 @@ class ClassHandlers:
         fields = auth if isinstance(auth, dict) else {}
         name, badge = fields.get("name"), fields.get("badge")
         self.door.check(fields.get("code"), address, known=self.roster.knows(name, badge))
-        return self.roster.join(name, badge, sid)
+        return self.roster.join(name, badge, sid, address)
 
     async def _disconnect(self, sid: str, reason: str) -> None:
         self.roster.leave(sid)
@@ -101,30 +103,39 @@ class ClassHandlers:
 
     async def _chat_message(self, sid: str, *arguments: Any) -> int | dict[str, str]:
         student = self.roster.of(sid)
-        text, *key = arguments or [None]
+        text, *keys = arguments or [None]
         try:
             if student is None:
                 raise Refused(NOT_STORED, "you are not in")  # the client may send it again
-            signed = student.signed(text)
             student.count_message(self.clock())
+            signed, keys = student.signed(text), list(map(student.own_key, keys))
         except Refused as refusal:
             return refusal.as_dict()
-        answer = await self._inner[CHAT_MESSAGE](sid, signed, *key)
+        student.wrote = True
+        answer = await self._inner[CHAT_MESSAGE](sid, signed, *keys)
         if isinstance(answer, dict) and answer["error"] == KEY_USED[0]:
-            return await self._stored_offset(text, *key) or answer
+            return await self._stored_offset(text, *keys) or answer
         return answer
 
-    async def _stored_offset(self, text: str, client_offset: str) -> int | None:
+    async def _stored_offset(self, text: str, key: str) -> int | None:
         """Return the offset of the message that is stored with this key and text, under any name.
 
         A student whose message was stored, but who did not get the answer, may join again with
         another name and send the message again. It must not be stored twice.
         """
-        message = await self.log.find(client_offset)
+        message = await self.log.find(key)
         same = message is not None and message.text.partition(": ")[2] == text
         return message.offset if same else None
 
-    # What the instructor sees
+    # What the instructor sees, and can do to a student
+
+    def free(self, name: str) -> None:
+        """Forget a student, and end the student's connections. Then anybody may take the name.
+
+        Raises KeyError if there is no such student.
+        """
+        for sid in self.roster.free(name):
+            self.sio.start_background_task(self.sio.disconnect, sid)
 
     def rows(self) -> list[StudentRow]:
         """Return a row for each student. Ask the pages for their offsets if it is time."""
@@ -152,23 +163,28 @@ class ClassHandlers:
         return int(waited) if waited >= SILENT else 0
 
     def _ask(self) -> None:
-        """Ask each page that has answered the last question for its offset."""
-        asked = [student for student in self.roster if student.sids and student.asked_at is None]
-        for student in asked:
-            student.asked_at = self.clock()
-        if asked:
-            self.sio.start_background_task(self._send_questions, asked)
+        """Ask the pages that have answered the last question, those first that wait longest."""
+        ready = [student for student in self.roster if student.sids and student.asked_at is None]
+        for student in sorted(ready, key=lambda student: student.turn)[:ASK_AT_ONCE]:
+            student.asked_at = student.turn = self.clock()
+            # Each in a task of its own: a connection that fails holds up no other question.
+            self.sio.start_background_task(self._send_question, student, student.sids[-1])
 
-    async def _send_questions(self, asked: list[Student]) -> None:
-        for student in asked:
-            if student.sids:
-                sid = student.sids[-1]
-                callback = partial(self._on_answer, student, sid, self.log.head)
-                await self.sio.emit(WHERE, to=sid, callback=callback)
+    async def _send_question(self, student: Student, sid: str) -> None:
+        callback = partial(self._on_answer, student, sid, self.log.head)
+        with suppress(
+            Exception
+        ):  # whatever a broken connection raises: the page is shown as silent
+            await self.sio.emit(WHERE, to=sid, callback=callback)
 
     def _on_answer(self, student: Student, sid: str, head: int, *answer: Any) -> None:
         if student.sids[-1:] != [sid]:
             return  # the student has opened a newer tab since
         student.asked_at, student.goal = None, head
+        self._note_offset(student, answer[0] if answer else None)
+
+    def _note_offset(self, student: Student, offset: Any) -> None:
+        """Note the offset that a page says it has, if the log has such an offset."""
         with suppress(Refused):
-            student.offset = check_offset(answer[0] if answer else None)
+            if check_offset(offset) <= self.log.head:
+                student.offset = offset

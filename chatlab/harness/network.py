@@ -135,7 +135,7 @@ class Wire:
                 await target.drain()
             await self.traffic.passage(direction)
             target.write_eof()
-        except OSError:
+        except (OSError, RuntimeError):  # the latter is uvloop's, for a target that has broken
             await self.traffic.passage(direction)
             target.transport.abort()
 

@@ -35,7 +35,9 @@ class Log(Protocol):
         """Store a message, and return its offset when the message is durable.
 
         `client_offset` is the sender's own key: appending the same key and text again stores
-        nothing and returns the first offset.
+        nothing and returns the first offset. The log does not know senders, and all of them share
+        the keys: whoever knows a key can use it up. So a key has to be a secret of its sender, as a
+        random UUID is. A server that knows its senders can make the key theirs, as the class does.
 
         Raises Refused for a text or key that is not valid, or ("client_offset used") for a key that
         was used with another text, and the database's error if it cannot store the message. A

@@ -13,7 +13,6 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,8 @@ LARGEST_PRESS = 4096
 """The most bytes of a request, such as the press of a button."""
 LARGEST_REPORT = 150_000
 """The most bytes of a report from the page in the frame: a report can contain a message."""
+UNREADABLE = (ValueError, RecursionError)
+"""What `json.loads` raises for a text that is no JSON, or JSON that is too deep."""
 TICK = 0.1
 """Seconds between two pictures. Only the parts that have changed are sent."""
 CLOSING = 1.0
@@ -158,7 +159,10 @@ class Panel:
     async def _stream(self, request: web.Request) -> web.WebSocketResponse:
         """Send changes to a viewer, and receive reports, until the viewer leaves."""
         socket = web.WebSocketResponse(heartbeat=20, max_msg_size=LARGEST_REPORT)
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ValueError:  # in a header that has to be ASCII
+            raise web.HTTPBadRequest(text="this is no request for a WebSocket") from None
         request.app[VIEWERS].add(socket)
         sending = asyncio.create_task(self._send_changes(socket))
         try:
@@ -174,28 +178,30 @@ class Panel:
 
     async def _send_changes(self, socket: web.WebSocketResponse) -> None:
         """Send the parts of the picture that have changed, again and again."""
-        sent: dict[str, Any] = {}
+        sent: dict[str, str] = {}
         while not socket.closed:
             now = self._parts()
-            if news := {part: value for part, value in now.items() if sent.get(part, ...) != value}:
+            if news := [f'"{part}":{now[part]}' for part in now if sent.get(part) != now[part]]:
                 try:
-                    await socket.send_json(news)
+                    await socket.send_str(f"{{{','.join(news)}}}")
                 except ConnectionError:  # the viewer has left
                     return
             sent = now
             await asyncio.sleep(TICK)  # nothing announces a change in the picture
 
-    def _parts(self) -> dict[str, Any]:
-        """Return the parts of the picture, or the error that prevents it."""
+    def _parts(self) -> dict[str, str]:
+        """Return the parts of the picture as JSON, or the error that prevents it."""
         try:
-            return {**asdict(self.picture()), "error": ""}
+            parts = vars(self.picture()) | {"error": ""}
+            # Not with `asdict`: for a thousand rows it takes a tenth of a second in each second.
+            return {part: json.dumps(value, default=vars) for part, value in parts.items()}
         except Exception as error:  # shown on the page, whatever it is: the panel goes on
-            return {"error": f"the picture cannot be made: {_sentence(error)}"}
+            return {"error": json.dumps(f"the picture cannot be made: {_sentence(error)}")}
 
     def _receive_report(self, viewer: object, text: str) -> None:
         try:
             report = json.loads(text)
-        except ValueError:
+        except UNREADABLE:
             return
         if isinstance(report, dict):
             self.on_report(viewer, report)
@@ -206,8 +212,8 @@ async def _read_press(request: web.Request) -> list[str]:
     if request.content_type != "application/json":  # a form of another page cannot send this type
         raise web.HTTPUnsupportedMediaType(text="a press is sent as application/json")
     try:
-        press = await request.json()
-    except ValueError:
+        press = json.loads(await request.read())  # `request.json` fails on an unknown charset
+    except UNREADABLE:
         raise web.HTTPBadRequest(text="a press is sent as JSON") from None
     match press:
         case {"button": str(button), "client": str(client)}:

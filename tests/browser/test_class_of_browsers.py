@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import partial
 
 import pytest
 from conftest import PATIENCE, Process
@@ -204,6 +205,17 @@ def test_name_of_somebody_else_is_refused_and_another_one_taken(new_browser, sch
     Tab(page).says("connected")
 
 
+def test_name_that_somebody_has_taken_in_vain_is_freed(new_browser, school, console):
+    """The instructor presses the button in its row; the one who needs the name takes it."""
+    squatter, bob = joined(new_browser(), school, "Ann"), joined(new_browser(), school, "Bob")
+    console.press("Free the name Ann")
+    squatter.says("not connected")
+    joined(new_browser(), school, "Ann").send("it is me")
+    bob.shows("Ann: it is me")
+    squatter.press("Reconnect")
+    expect(form(squatter.page)).to_contain_text("somebody here is called Ann already")
+
+
 def test_markup_in_a_name_or_a_text_is_shown_as_text(new_browser, school, console):
     """On the pages and in the console; nothing of it runs."""
     ann = joined(new_browser(), school, MARKUP)
@@ -273,6 +285,33 @@ def test_student_who_writes_too_quickly_is_told_and_loses_nothing(new_browser, s
     ann.holds()
     ann.shows(*(f"Ann: {text}" for text in texts))
     assert stored(db) == [f"Ann: {text}" for text in texts]
+
+
+def stays_as_it_is(page, first, second):
+    """Pile up as many marks as the class allows in one item; return whether the one above it looks
+    as before: as the page is, and where its style does not clip (the control)."""
+    inside = {side: int(size) for side, size in first.bounding_box().items()}  # whole pixels
+    seen = partial(page.screenshot, clip=inside | {"height": inside["height"] - 2})
+    clean = seen()
+    second.evaluate("item => item.append('a' + '\\u0301'.repeat(8))")
+    clipped = seen()
+    second.evaluate("item => { item.style.overflow = 'visible'; }")
+    return clipped == clean, seen() == clean
+
+
+def test_marks_reach_no_other_message(new_browser, school, console):
+    """Neither those of a text, on a page, nor those of a name, in the console."""
+    ann = joined(new_browser(), school, "Ann")
+    joined(new_browser(), school, "Bob")
+    ann.send("one")
+    ann.send("two")
+    ann.shows("Ann: one", "Ann: two")
+    items = ann.page.locator("#messages li")
+    assert stays_as_it_is(ann.page, items.nth(0), items.nth(1)) == (True, False)
+    for name in ("Ann", "Bob"):
+        console.shows(name, "caught up2")
+    names = console.page.get_by_role("rowheader")
+    assert stays_as_it_is(console.page, names.nth(0), names.nth(1)) == (True, False)
 
 
 def test_phone_needs_no_scrolling_to_the_side(new_browser, school):

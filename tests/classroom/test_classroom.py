@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from support import stored
 
-from chatlab.classroom.classroom import DROP, FREEZE, THAW, Classroom
+from chatlab.classroom.classroom import DROP, FREE, FREEZE, THAW, Classroom
 from chatlab.classroom.door import WRONG_CODES
 from chatlab.client.tab import ChatClient
 from chatlab.history.checker import check
@@ -71,11 +71,12 @@ async def shown(room, condition):
     return picture
 
 
-async def press(room, button):
+async def press(room, button, student=None):
     """Press a button of the console, as its page does; return the status of the answer."""
+    asked = {"button": button, "client": student}
     async with (
         aiohttp.ClientSession() as session,
-        session.post(f"{room.console}press", json={"button": button}) as answer,
+        session.post(f"{room.console}press", json=asked) as answer,
     ):
         return answer.status
 
@@ -125,6 +126,29 @@ async def test_dropped_class_comes_back_and_catches_up(room):
         assert await press(room, THAW) == 200
         assert await bob.sees(2) == ["Ann: one", "Ann: two"]
         await shown(room, lambda now: now.facts["caught up"] == 2)
+
+
+async def test_name_is_freed_by_the_button_in_its_row(room):
+    """Its student is out until somebody reconnects; the name is for who comes first."""
+    async with joined(room, "Ann", "Bob") as (ann, bob):
+        await shown(room, lambda now: {tuple(one.buttons) for one in now.clients} == {(FREE,)})
+        assert await press(room, FREE, "Carol") == 404
+        assert await press(room, FREE, "Ann") == 200
+        await ann.until(lambda: not ann.connected)
+        assert [client.name for client in look(room).clients] == ["Bob"]
+        await ann.reconnect()
+        room.free("Ann")  # as a plain call
+        await ann.until(lambda: not ann.connected)
+        assert await bob.send("still here") == 1
+
+
+async def test_console_says_where_too_many_names_come_from(room, monkeypatch):
+    """From what number on one address is conspicuous, and what the instructor can do."""
+    monkeypatch.setattr("chatlab.classroom.classroom.NEW_NAMES", 2)
+    async with joined(room, "Ann"):
+        assert "names" not in look(room).note
+        async with joined(room, "Bob"):
+            assert "2 names were taken from 127.0.0.1." in look(room).note
 
 
 async def test_buttons_can_be_pressed_from_a_cell(room):

@@ -13,6 +13,7 @@ from chatlab.classroom.door import (
     WRONG_CODES,
     WRONG_CODES_A_SECOND,
     Bucket,
+    Buckets,
     Door,
     check_code,
     new_code,
@@ -135,13 +136,61 @@ def test_right_codes_and_missing_ones_are_no_guesses(door):
         assert refusal(door.check, None, PHONE) == "no code"
 
 
-def test_addresses_do_not_fill_the_memory(door):
-    """Only the newest are remembered, and among them the one that is still guessing."""
-    for number in range(3 * MAX_ADDRESSES):
-        refusal(door.check, "222222", f"10.0.{number // 250}.{number % 250}")
+def addresses(count):
+    return [f"10.0.{number // 250}.{number % 250}" for number in range(count)]
+
+
+FEW = 50
+"""Addresses that are counted one by one, in a test that goes far beyond them."""
+
+
+def guesses(buckets, clock):
+    """Let many addresses guess in turn, a few times too often; return how often they may."""
+    many = addresses(3 * FEW)
+    return sum(buckets.of(address).take(clock()) for address in many * (3 * WRONG_CODES))
+
+
+class Forgetful(Buckets):
+    """The control: it makes room for every new address, as a cache does."""
+
+    def _make_room(self):
+        while len(self) >= FEW:
+            del self._buckets[next(iter(self._buckets))]
+        return True
+
+
+def test_many_addresses_are_no_way_around_the_limit(clock, monkeypatch):
+    """They guess in turn, so that each is the one that was used longest ago. The control forgets
+    what each has tried, and refuses nobody."""
+    monkeypatch.setattr("chatlab.classroom.door.MAX_ADDRESSES", FEW)
+    limited = Buckets(WRONG_CODES, WRONG_CODES_A_SECOND, clock)
+    assert guesses(limited, clock) == (FEW + 1) * WRONG_CODES
+    clock.now += 1 / WRONG_CODES_A_SECOND
+    assert guesses(limited, clock) == FEW + 1
+    forgetful = Forgetful(WRONG_CODES, WRONG_CODES_A_SECOND, clock)
+    assert guesses(forgetful, clock) == 3 * FEW * 3 * WRONG_CODES
+
+
+def test_addresses_do_not_fill_the_memory(clock, door):
+    """As many as are counted, and one that is still guessing is not forgotten for others."""
+    for address in addresses(3 * MAX_ADDRESSES):
+        refusal(door.check, "222222", address)
         refusal(door.check, "222222", PHONE)
-    assert len(door._buckets) == MAX_ADDRESSES
+    assert len(door._wrong) == MAX_ADDRESSES
     assert refusal(door.check, CODE, PHONE) == "too many codes"
+
+
+def test_address_that_has_waited_makes_room(clock, door):
+    """Those that guess no more are forgotten for others, and so are those that never did."""
+    for address in addresses(2 * MAX_ADDRESSES):
+        assert refusal(door.check, CODE, address) is None
+    for address in addresses(2 * MAX_ADDRESSES):
+        refusal(door.check, "222222", address)
+    assert refusal(door.check, CODE, LAPTOP) == "too many codes"
+    clock.now += WRONG_CODES / WRONG_CODES_A_SECOND
+    for address in (PHONE, LAPTOP):
+        for _ in range(WRONG_CODES):
+            assert refusal(door.check, "222222", address) == "wrong code"
 
 
 @pytest.mark.parametrize("code", ["", "K7PQ2", "K7PQ2MM", "K7PQ20", "K7PQ2É", "K7PQ-M"])

@@ -12,10 +12,11 @@ from chatlab.classroom.door import WRONG_CODES
 from chatlab.classroom.handlers import ASK_EVERY, SILENT, ClassHandlers
 from chatlab.classroom.roster import MESSAGES
 from chatlab.client.tab import ChatClient
-from chatlab.messages import CHAT_MESSAGE, MAX_TEXT, NOT_STORED, Refused
+from chatlab.messages import CHAT_MESSAGE, MAX_TEXT, NOT_STORED, WHERE, Refused
 from chatlab.recovery.recovery import Recovery
 
 CODE = "K7PQ2M"
+PATIENCE = 10
 TRANSPORTS = [("websocket",), ("polling",), ("polling", "websocket")]
 
 
@@ -197,7 +198,7 @@ async def test_message_that_is_sent_twice_is_stored_once(served):
     """Under its own key, also when its sender has joined again with another name meanwhile."""
     async with wired(served.url) as ann, wired(served.url) as other:
         await ann.connect(said())
-        await other.connect(said("Annie"))
+        await other.connect(said("Annie", badge="Ann".ljust(16, "x")))
         assert await answer(ann, 1, "hello", "key") == 1
         assert await answer(ann, 2, "hello", "key") == 1
         assert await answer(other, 3, "hello", "key") == 1
@@ -205,6 +206,81 @@ async def test_message_that_is_sent_twice_is_stored_once(served):
         assert (await answer(ann, 5, "goodbye", "key"))["error"] == "client_offset used"
         assert await answer(other, 6, "hello", "other key") == 2
     assert stored(served.log.path) == ["Ann: hello", "Annie: hello"]
+
+
+async def test_name_that_has_written_is_not_given_to_others(tab, monkeypatch):
+    """In a full class, Bob's is: he has written nothing."""
+    monkeypatch.setattr("chatlab.classroom.roster.MAX_STUDENTS", 2)
+    ann, bob = await tab(), await tab("Bob")
+    assert await ann.send("hello") == 1
+    await ann.drop()
+    await bob.drop()
+    with pytest.raises(ConnectionRefusedError, match="somebody here is called Ann already"):
+        await tab(auth=said(badge="y" * 16))
+    await tab("Carol")
+    with pytest.raises(ConnectionRefusedError, match="the class is full"):
+        await bob.reconnect()
+    await ann.reconnect()
+    assert await ann.send("still Ann") == 2
+
+
+async def test_message_is_known_again_after_a_restart_of_the_class(db, clock):
+    """The page keeps its badge and its keys; the class keeps nothing but the log."""
+    for _ in range(2):
+        handlers = ClassHandlers(CODE, clock=clock)
+        async with serving(db, handlers) as served, wired(served.url) as ann:
+            await ann.connect(said())
+            assert await answer(ann, 1, "hello", "key") == 1
+    assert stored(db) == ["Ann: hello"]
+
+
+async def test_nobody_takes_the_key_of_somebody_elses_message(served, db):
+    """Eve knows it, and sends it first. On the finished server, the control, Ann's text is lost."""
+    async with wired(served.url) as eve, wired(served.url) as ann:
+        await eve.connect(said("Eve"))
+        await ann.connect(said())
+        assert await answer(eve, 1, "mine", "the key of Ann") == 1
+        assert await answer(ann, 1, "hello", "the key of Ann") == 2
+        assert await answer(eve, 2, "hello", "the key of Ann") == {
+            "error": "client_offset used", "message": "this client_offset belongs to another text",
+        }  # fmt: skip
+    assert stored(db) == ["Eve: mine", "Ann: hello"]
+    async with serving(db.with_name("chat.db")) as plain, wired(plain.url) as eve:
+        await eve.connect()
+        assert await answer(eve, 1, "mine", "the key of Ann") == 1
+        assert (await answer(eve, 2, "hello", "the key of Ann"))["error"] == "client_offset used"
+
+
+@pytest.mark.parametrize("key", ["", 7, "x" * 101, ["key"], True])
+async def test_key_that_is_none_is_refused_by_name(served, key):
+    """As by the finished server."""
+    async with wired(served.url) as ann:
+        await ann.connect(said())
+        assert (await answer(ann, 1, "hello", key))["error"] == "bad client_offset"
+        assert await answer(ann, 2, "hello", None) == 1
+
+
+async def test_message_with_a_second_line_is_refused(served, db):
+    """It could be taken for one of somebody else. The finished server, the control, stores it."""
+    async with wired(served.url) as eve:
+        await eve.connect(said("Eve"))
+        assert (await answer(eve, 1, "hello\nBob: I resign"))["error"] == "bad text"
+    assert stored(db) == []
+    async with serving(db.with_name("chat.db")) as plain, wired(plain.url) as eve:
+        await eve.connect()
+        assert await answer(eve, 1, "hello\nBob: I resign") == 1
+
+
+async def test_name_that_is_freed_is_somebody_elses(tab, handlers):
+    """Its student is told, is out and can write no more; another one takes the name and writes."""
+    squatter, bob = await tab("Ann"), await tab("Bob")
+    handlers.free("Ann")
+    await squatter.until(lambda: not squatter.connected)
+    ann = await tab("Ann", auth=said("Ann", badge="y" * 16))
+    assert await ann.send("it is me") == 1
+    with pytest.raises(ConnectionRefusedError, match="somebody here is called Ann already"):
+        await squatter.reconnect()
+    assert await bob.sees(1) == ["Ann: it is me"]
 
 
 async def test_sender_who_is_too_quick_is_told_so_and_nothing_is_stored(served, clock, db):
@@ -313,7 +389,123 @@ async def test_page_that_does_not_answer_is_silent(served, handlers, clock):
         assert handlers.rows()[1] == ("Mute", "caught up", 1, 0)
 
 
-@pytest.mark.parametrize("answer", ["", '"abc"', "-1", "true", "[7]", "1e99", "null"])
+async def question(wire):
+    """Return the next question for the offset, and let all other packets pass."""
+    async with asyncio.timeout(PATIENCE):
+        while not (packet := await wire.packet()).endswith('["where"]'):
+            pass
+    return packet
+
+
+BREAKS = ["430[]", "430null", '430["x"]', "43[]", "43999[1]", "43-1[1]", "430", f"43{10**99}[1]"]
+"""Acknowledgements that nobody asked for. With id 0, python-socketio deletes its counter."""
+
+
+@pytest.mark.parametrize("unasked", BREAKS)
+async def test_page_that_acknowledges_what_was_not_asked_blinds_no_console(
+    served, handlers, clock, unasked
+):
+    """Whatever becomes of its own connection: the pages after it are asked, again and again."""
+    async with wired(served.url) as eve, wired(served.url) as zoe:
+        await eve.connect(said("Eve"))
+        await zoe.connect(said("Zoe"))
+        assert await answer(zoe, 1, "hello") == 1
+        handlers.rows()
+        await eve.ws.send_str(answered(await question(eve), "[1]"))
+        await zoe.ws.send_str(answered(await question(zoe), "[0]"))
+        await settled(handlers)
+        await eve.ws.send_str(unasked)
+        await eve.ws.send_str(f'427["{CHAT_MESSAGE}"]')  # by its answer, all before it was read
+        await ended_or_answered(eve)
+        for _ in range(2):
+            clock.now += ASK_EVERY
+            handlers.rows()
+            await zoe.ws.send_str(answered(await question(zoe), "[1]"))
+            await settled(handlers, mute=["Eve"])
+        assert handlers.rows()[1] == ("Zoe", "caught up", 1, 0)
+
+
+async def ended_or_answered(wire):
+    while (message := await wire.ws.receive()).type is aiohttp.WSMsgType.TEXT:
+        if message.data.startswith("437"):
+            return
+
+
+def answered(question, data):
+    """Return the packet that answers a question for the offset."""
+    return question.replace("42", "43", 1).replace('["where"]', data)
+
+
+@pytest.mark.parametrize("data", ["null", '"abc"', '{"0":1}', "7", "", "true", b"null", b"[]", b""])
+async def test_answer_that_is_no_list_is_no_error_of_the_server(served, handlers, clock, data):
+    """The page's connection may end, as with the official server, but nothing is raised."""
+    errors = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, error: errors.append(error))
+    async with wired(served.url) as eve, wired(served.url) as zoe:
+        await eve.connect(said("Eve"))
+        await zoe.connect(said("Zoe"))
+        handlers.rows()
+        packet = answered(await question(eve), "")
+        if isinstance(data, str):
+            await eve.ws.send_str(packet + data)
+        else:  # an acknowledgement with an attachment
+            await eve.ws.send_str(packet.replace("43", "461-", 1) + data.decode())
+            await eve.ws.send_bytes(b"attached")
+        await eve.ws.send_str(f'427["{CHAT_MESSAGE}"]')
+        await ended_or_answered(eve)
+        await zoe.ws.send_str(answered(await question(zoe), "[0]"))
+        await settled(handlers, mute=["Eve"])
+        assert handlers.rows()[0].offset == 0
+        assert handlers.rows()[1] == ("Zoe", "caught up", 0, 0)
+    assert errors == []
+
+
+async def never(*arguments, **options):
+    await asyncio.Event().wait()
+
+
+async def broken(*arguments, **options):
+    raise KeyError("a connection that is not as it should be")
+
+
+@pytest.mark.parametrize("send", [never, broken])
+async def test_connection_that_cannot_be_asked_keeps_nobody_else_from_it(
+    served, handlers, clock, monkeypatch, send
+):
+    """It raises, or never returns. The control, a loop that waits for each, does not ask Zoe."""
+    asked, emit = [], served.sio.emit
+
+    async def emit_or_fail(event, to, callback):
+        name = handlers.roster.of(to).name
+        asked.append(name)
+        await (send if name == "Eve" else emit)(event, to=to, callback=callback)
+
+    async with wired(served.url) as eve, wired(served.url) as zoe:
+        await eve.connect(said("Eve"))
+        await zoe.connect(said("Zoe"))
+        monkeypatch.setattr(served.sio, "emit", emit_or_fail)
+        one_by_one = asyncio.create_task(ask_one_by_one(served.sio, handlers))
+        await turns()
+        assert asked == ["Eve"]
+        handlers.rows()
+        await zoe.ws.send_str(answered(await question(zoe), "[0]"))
+        await settled(handlers, mute=["Eve"])
+        clock.now += SILENT
+        assert [row.state for row in handlers.rows()] == ["silent for 2 s", "caught up"]
+        one_by_one.cancel()
+        await asyncio.wait([one_by_one])
+        assert send is never or isinstance(one_by_one.exception(), KeyError)
+
+
+async def ask_one_by_one(sio, handlers):
+    """The control, as a loop over students is written first."""
+    for student in handlers.roster:
+        await sio.emit(WHERE, to=student.sids[-1], callback=print)
+
+
+@pytest.mark.parametrize(
+    "answer", ["", '"abc"', "-1", "true", "[7]", "1e99", "null", "1", str(2**63 - 1)]
+)
 async def test_answer_that_is_no_offset_is_no_offset(served, handlers, clock, answer):
     """It is heard, so the page is not silent, and believed to be where it was."""
     async with wired(served.url) as odd:
@@ -341,6 +533,26 @@ async def test_catching_up_is_seen(served, handlers, clock):
         assert handlers.rows() == [("Slow", "catching up", 1, 2)]
 
 
+async def test_pages_of_a_large_class_are_asked_in_turn(served, handlers, clock, monkeypatch):
+    """Not more at once than there is time for; who joins again and again waits like the others."""
+    monkeypatch.setattr("chatlab.classroom.handlers.ASK_AT_ONCE", 2)
+    asked = []
+
+    async def emit(event, to, callback):
+        asked.append(to)
+        callback(0)
+
+    monkeypatch.setattr(served.sio, "emit", emit)
+    for name in ("ann", "bob", "carol", "dave", "eve"):
+        handlers.roster.join(name, "x" * 16, name)
+    for _ in range(4):
+        handlers.roster.join("ann", "x" * 16, "ann")
+        clock.now += ASK_EVERY
+        handlers.rows()
+        await turns()
+    assert asked == ["ann", "bob", "carol", "dave", "eve", "ann", "bob", "carol"]
+
+
 async def answer(wire, *emitted):
     """Return what a message is acknowledged with."""
     [answer] = await wire.emit(*emitted)
@@ -357,7 +569,7 @@ async def looked(handlers, clock, *, mute=()):
 
 async def settled(handlers, mute=()):
     """Wait until every page that was asked has answered, but for those that do not."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while any(one.asked_at is not None for one in handlers.roster if one.name not in mute):
             await turns(1)
 

@@ -4,10 +4,26 @@ import pytest
 from support import Clock
 
 from chatlab.classroom.names import check_name
-from chatlab.classroom.roster import MAX_STUDENTS, MAX_TABS, MESSAGES, Roster
-from chatlab.messages import MAX_TEXT, NOT_STORED, Refused, check_text
+from chatlab.classroom.roster import (
+    MAX_STUDENTS,
+    MAX_TABS,
+    MESSAGES,
+    NEW_NAMES,
+    NEW_NAMES_A_SECOND,
+    Roster,
+)
+from chatlab.messages import (
+    MAX_CLIENT_OFFSET,
+    MAX_TEXT,
+    NOT_STORED,
+    Refused,
+    check_client_offset,
+    check_text,
+)
 
 BADGE, OTHER = "b" * 32, "c" * 32
+HERE = "192.0.2.7"
+"""The address of a router with a class behind it."""
 
 
 @pytest.fixture
@@ -72,10 +88,16 @@ def test_students_are_listed_by_name(roster):
     assert [student.name for student in roster] == ["ann", "bob", "Carol"]
 
 
+def filled(roster):
+    """Fill a class, from two addresses."""
+    for number in range(MAX_STUDENTS):
+        roster.join(f"s{number}", BADGE, str(number), f"192.0.2.{number % 2}")
+
+
 def test_full_class_forgets_who_is_away_longest(roster, clock):
     """And nobody who is here; if all are here, it is full."""
-    for number in range(MAX_STUDENTS):
-        roster.join(f"s{number}", BADGE, str(number))
+    filled(roster)
+    assert roster.full
     assert refusal(roster.join, "one more", BADGE, "x") == "class full"
     for number in (7, 3):
         clock.now += 1
@@ -84,6 +106,135 @@ def test_full_class_forgets_who_is_away_longest(roster, clock):
     assert len(roster) == MAX_STUDENTS
     assert not roster.knows("s7", BADGE)
     assert roster.knows("s3", BADGE)
+
+
+def test_name_that_has_written_is_never_forgotten(roster, clock):
+    """Its messages are in the log: under its name nobody else may write there."""
+    ann = roster.join("Ann", BADGE, "ann")
+    ann.wrote = True
+    roster.join("Bob", BADGE, "bob")  # the control: he writes nothing
+    roster.leave("ann")
+    roster.leave("bob")
+    for number in range(MAX_STUDENTS):
+        clock.now += 1
+        refusal(roster.join, f"s{number}", OTHER, str(number), f"192.0.2.{number % 2}")
+    assert refusal(roster.join, "Ann", OTHER, "x", "192.0.2.7") == "name taken"
+    assert refusal(roster.join, "Bob", OTHER, "x", "192.0.2.7") == "class full"
+    assert not roster.knows("Bob", BADGE)
+    roster.leave("7")
+    assert refusal(roster.join, "Bob", OTHER, "x", "192.0.2.7") is None
+
+
+def test_one_address_takes_only_so_many_new_names(roster, clock):
+    """So it cannot fill the class within a lesson; a class of five hundred behind it is let in."""
+    names = [refusal(roster.join, f"s{number}", BADGE, str(number), HERE) for number in range(505)]
+    assert names == [None] * NEW_NAMES + ["too many names"] * 5
+    assert refusal(roster.join, "s7", BADGE, "again", HERE) is None  # it is not new
+    assert refusal(roster.join, "else", BADGE, "elsewhere", "192.0.2.8") is None
+    with pytest.raises(Refused, match="try again in 10 seconds"):
+        roster.join("one more", BADGE, "x", HERE)
+    clock.now += 1 / NEW_NAMES_A_SECOND
+    assert refusal(roster.join, "one more", BADGE, "x", HERE) is None
+    assert roster.busiest() == (HERE, NEW_NAMES + 1)
+    lesson = 45 * 60
+    for number in range(lesson):
+        clock.now += 1
+        refusal(roster.join, f"t{number}", BADGE, "y", HERE)
+    assert not roster.full
+
+
+def test_who_takes_names_and_leaves_keeps_nobody_out_behind_the_same_router(roster, clock):
+    """Too many names from there take the place of those that are away and have written nothing."""
+    roster.join("Ann", BADGE, "ann", "192.0.2.8")
+    roster.leave("ann")
+    for number in range(5000):
+        clock.now += 0.001
+        roster.join(f"s{number}", OTHER, str(number), HERE)
+        if number < 3:
+            roster.of(str(number)).wrote = True
+        roster.leave(str(number))
+    assert len(roster) == 1 + NEW_NAMES
+    assert [roster.knows(f"s{number}", OTHER) for number in (0, 1, 2, 3)] == [True] * 3 + [False]
+    assert roster.knows("Ann", BADGE)
+    assert refusal(roster.join, "Bob", BADGE, "bob", HERE) is None
+
+
+def test_name_that_is_freed_makes_room_where_it_came_from(roster, clock):
+    """Otherwise its rightful owner behind the same router could not take it."""
+    for number in range(NEW_NAMES):
+        roster.join(f"s{number}", OTHER, str(number), HERE)
+    assert refusal(roster.join, "Bob", BADGE, "bob", HERE) == "too many names"
+    roster.free("s7")
+    assert refusal(roster.join, "Bob", BADGE, "bob", HERE) is None
+    assert refusal(roster.join, "Carol", BADGE, "carol", HERE) == "too many names"
+
+
+def test_class_behind_one_router_joins_within_ten_minutes(roster, clock):
+    """At any pace: all at once is the case above."""
+    for number in range(500):
+        clock.now += 600 / 500
+        roster.join(f"s{number}", BADGE, str(number), HERE)
+    assert len(roster) == 500
+
+
+def test_name_that_is_freed_can_be_taken(roster):
+    """Its student is out, with all connections; the others are not concerned."""
+    for sid in ("1", "2"):
+        roster.join("Iris", BADGE, sid)
+    roster.join("Bob", BADGE, "3")
+    assert roster.free("Iris") == ["1", "2"]
+    assert (roster.of("1"), len(roster)) == (None, 1)
+    roster.leave("1")  # the connection itself ends later
+    assert refusal(roster.join, "lris", OTHER, "4") is None
+    assert refusal(roster.join, "Iris", BADGE, "1") == "name taken"
+    with pytest.raises(KeyError):
+        roster.free("Iris")
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("Iris", "lris"),
+        ("Iris", "1ris"),
+        ("Iris", "IRIS"),
+        ("Bill", "BI11"),
+        ("Iris", "\u0406ris"),
+        ("Bob", "\u0412ob"),
+        ("Bob", "B0b"),
+        ("Ace", "\u0410\u0441\u0435"),
+        ("\u0412\u0430\u043d\u044f", "\u0412\u0410\u041d\u042f"),
+        ("Jos\u00e9", "Jos\u0435\u0301"),
+        ("Nina", "\u039dina"),
+        ("Ann", "Ann\u200d"),
+        ("Ann", "Ann "),
+        ("Ann", "\U0001d400nn"),
+    ],
+)
+def test_name_that_looks_like_another_is_taken(roster, name, other):
+    """With letters of other alphabets, digits, or what nobody sees; and the other way round."""
+    for one, two in ((name, other), (other, name)):
+        roster = Roster(Clock())
+        roster.join(one, BADGE, "1")
+        assert refusal(roster.join, two, OTHER, "2") == "name taken"
+
+
+@pytest.mark.parametrize(("name", "other"), [("Lia", "Ila"), ("Ian", "Lan"), ("Ann", "\u00c4nn")])
+def test_name_that_can_be_told_from_another_is_not_taken(roster, name, other):
+    """The control: small and capital letters count as they are drawn."""
+    roster.join(name, BADGE, "1")
+    assert refusal(roster.join, other, OTHER, "2") is None
+
+
+def test_key_of_a_message_is_its_senders_own(roster):
+    """The same under another name of its browser, another in another browser, and none for none."""
+    ann, annie = roster.join("Ann", BADGE, "1"), roster.join("Annie", BADGE, "2")
+    bob = roster.join("Bob", OTHER, "3")
+    assert ann.own_key("key") == annie.own_key("key") != bob.own_key("key")
+    assert check_client_offset(ann.own_key("x" * MAX_CLIENT_OFFSET))
+    assert BADGE not in ann.own_key("key")
+    assert ann.own_key(None) is None
+    for key in ("", 7, "x" * (MAX_CLIENT_OFFSET + 1), "\ud800"):
+        assert refusal(ann.own_key, key) == "bad client_offset"
 
 
 def test_too_many_messages_are_for_later(roster, clock):

@@ -344,3 +344,25 @@ async def test_frozen_link_holds_only_so_many_new_connections(echo, monkeypatch)
         with contextlib.suppress(ConnectionError):
             assert await reader.read() == b""
         assert len(link._waiting) == 2
+
+
+def test_connection_that_breaks_is_no_error_on_uvloop():
+    """The program runs on it if it is installed. Its transports raise what asyncio's do not."""
+    uvloop = pytest.importorskip("uvloop")
+    errors = []
+
+    async def broken():
+        asyncio.get_running_loop().set_exception_handler(lambda loop, error: errors.append(error))
+        async with Echo() as echo, Link(echo.port) as link:
+            for _ in range(20):
+                async with client(link.port) as (reader, writer):
+                    writer.write(b"x" * 100_000)
+                    await reader.read(1)
+                    [wire] = link._wires
+                    wire.legs[0].transport.abort()
+                await asyncio.wait([wire.task])
+        gc.collect()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(broken())
+    assert errors == []

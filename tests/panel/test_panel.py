@@ -185,6 +185,50 @@ async def test_press_that_is_no_json_is_refused(stage, viewer):
     assert (await viewer.post(good))[0] == 200
 
 
+DEEP = "[" * 4000
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (DEEP, "application/json"),
+        ('{"button":' + DEEP, "application/json"),
+        ('{"button":' + "9" * 4000, "application/json"),
+        ('{"button":"\x00"', "application/json"),
+        ("", "application/json"),
+        ("NaN", "application/json"),
+        ("null", "application/json"),
+        ('{"button":"kill"}', "application/json/x; charset=utf-8"),
+        ('{"button":"\\ud800"}', "application/json"),
+        ('{"button":"kill","client":"\\ud800"}', "application/json"),
+        ('{"button":1}', "application/json; charset=no such charset"),
+        ('{"button":1}', "application/json; charset=hex"),
+        ('{"button":1}', "application/json; charset*=utf-8''%ff"),
+    ],
+)
+async def test_press_that_cannot_be_read_is_an_error_of_the_400s(stage, viewer, body, content_type):
+    """Also what aiohttp's own reader of JSON ends in a traceback for."""
+    status, answer = await viewer.post(body, content_type)
+    assert status in (400, 404, 415) and answer["error"]
+    assert stage.pressed == []
+    assert (await viewer.press("kill"))[0] == 200
+
+
+@pytest.mark.parametrize("charset", ["no-such-charset", "hex", "utf-8", ""])
+async def test_press_is_read_whatever_its_charset(stage, viewer, charset):
+    """JSON is UTF-8 everywhere."""
+    status, _ = await viewer.post('{"button":"kill"}', f"application/json; charset={charset}")
+    assert (status, stage.pressed) == (200, [()])
+
+
+@pytest.mark.parametrize("key", ["\xff" * 4, "short", "a b"])
+async def test_stream_that_is_asked_for_wrongly_is_refused(viewer, key):
+    """No error of the server."""
+    asked = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
+    status, text, _ = await viewer.get("state", **asked, **{"Sec-WebSocket-Key": key})
+    assert (status, bool(json.loads(text)["error"])) == (400, True)
+
+
 PATHS = [*FILES, "state", "press"]
 
 
@@ -284,6 +328,7 @@ async def test_what_the_frame_says_is_told_until_its_viewer_leaves(stage, viewer
     """Rubbish is not told; too much of it ends this stream, and no other."""
     async with viewer.looks() as other, viewer.looks() as stream:
         await stream.send_str("{")
+        await stream.send_str("[" * 100_000)
         await stream.send_json(["a list"])
         await stream.send_bytes(b"{}")
         await stream.send_json({"offset": 3})

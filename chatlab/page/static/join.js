@@ -7,7 +7,8 @@ import { newKey } from "./outbox.js";
 import { Store } from "./store.js";
 
 const REFUSALS = [
-  "no code", "wrong code", "too many codes", "bad name", "name taken", "too many tabs", "class full",
+  "no code", "wrong code", "too many codes", "bad name", "name taken", "too many names",
+  "too many tabs", "class full",
 ];
 
 const element = (id) => document.getElementById(id);
