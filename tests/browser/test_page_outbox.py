@@ -426,6 +426,7 @@ def test_storage_full_of_others_things_is_left_alone(open_tab):
           JSON.stringify({ text: "for another server, behind the same proxy" }),
         );
         sessionStorage.setItem("chatlab.message./.junk", "{");
+        sessionStorage.setItem("chatlab.message./.1", '[0, "saved by the page before an update"]');
     }""")
     tab.press("Reload")
     tab.says("connected")

@@ -7,9 +7,9 @@ import { fitting } from "./list.js";
 const STEP = { items: 500, characters: 100_000 }; // of messages that are put in front at a time
 const button = document.getElementById("earlier");
 
-// The messages after the offset `begin` and before `end`, from a new connection: `{ rows, gone }`,
-// where the messages up to `gone` are deleted. Undefined if the server does not send them.
-function between(begin, end, line) {
+// The messages before the offset `end` that a new connection gets: `{ rows, gone }`, where the
+// messages up to `gone` are deleted. Undefined if the server does not send them.
+function messagesBefore(end, line) {
   const rows = [];
   let gone = 0;
   return new Promise((resolve) => {
@@ -31,6 +31,7 @@ function between(begin, end, line) {
 
 export class Earlier {
   #online = false;
+  #asking = false;
 
   // `connect(offset)` opens a connection that gets the messages after this offset. `itemOf(text,
   // offset)` and `gapOf(first, last)` make the items of the list.
@@ -49,23 +50,27 @@ export class Earlier {
     this.show();
   }
 
-  // Show the button if there are earlier messages: the first item says in `data-first` which is the
-  // first offset in the list.
+  // Show the button if there are earlier messages: an item of the list says in `data-first` which
+  // is the first offset that it stands for.
   show() {
-    button.hidden = !(this.#online && this.list.first?.dataset.first > 1);
+    const hidden = !(this.#online && this.list.first?.dataset.first > 1);
+    if (hidden && document.activeElement === button) this.list.element.focus();
+    button.hidden = hidden;
   }
 
   async #ask() {
+    if (this.#asking) return;
     const { first } = this.list;
     const end = Number(first.dataset.first);
     const begin = Math.max(0, end - 1 - STEP.items);
-    button.disabled = true;
+    this.#asking = true;
     this.list.stay();
     const line = this.connect(begin);
-    const answer = await between(begin, end, line);
+    const answer = await messagesBefore(end, line);
     line.disconnect();
-    button.disabled = false;
+    this.#asking = false;
     if (answer && first === this.list.first) this.#add(answer, begin);
+    else this.list.settle();
   }
 
   #add({ rows, gone }, begin) {

@@ -30,13 +30,7 @@ export class MessageList {
   constructor(element, changed) {
     this.element = element;
     this.changed = changed;
-    element.onscroll = () => {
-      const below = element.scrollHeight - element.scrollTop - element.clientHeight;
-      // A list that has lost height is not at its end any more, though nobody has scrolled it.
-      const untouched = element.scrollTop >= this.#top;
-      this.#following = below < NEAR_THE_END || (this.#following && untouched);
-      if (this.#following && this.#waiting.length) this.#schedule();
-    };
+    element.onscroll = () => this.settle();
     new ResizeObserver(() => this.#follow()).observe(element);
   }
 
@@ -53,14 +47,24 @@ export class MessageList {
   }
 
   clear() {
-    this.#waiting = [];
+    [this.#waiting, this.#cut, this.#following] = [[], false, true];
     this.element.replaceChildren();
     this.changed();
   }
 
-  // From now on, the reader stays where he is.
+  // From now on, what the reader has in view stays there.
   stay() {
     this.#following = false;
+  }
+
+  // Follow the newest item again, if the reader is at the end.
+  settle() {
+    const { element } = this;
+    const below = element.scrollHeight - element.scrollTop - element.clientHeight;
+    // A list that has lost height is not at its end any more, though nobody has scrolled it.
+    const untouched = element.scrollTop >= this.#top;
+    this.#following = below < NEAR_THE_END || (this.#following && untouched);
+    if (this.#following && this.#waiting.length) this.#schedule();
   }
 
   // Put older items in front of the others, and show where they end.

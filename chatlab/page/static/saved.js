@@ -7,7 +7,7 @@ const MOST = 250_000; // characters that are saved, of some 5,000,000 that a bro
 const IN_A_CHUNK = 10_000; // characters; a chunk has at least one message
 const SOON = 500; // milliseconds until a message is saved; a page that is left saves at once
 
-const isRow = (row) => Array.isArray(row) && Number.isInteger(row[0]);
+const isRow = (row) => Number.isInteger(row?.[0]) && ["string", "undefined"].includes(typeof row[1]);
 
 // Messages are saved in chunks, because each write costs a browser much, whatever its length. A
 // chunk is named by the offset before its first message, and is a list of rows: [offset, text], and
@@ -52,8 +52,8 @@ export class SavedList {
         this.last = offset;
       }
     }
-    const encoded = ({ rows, ...chunk }) => ({ ...chunk, rows: rows.map((row) => JSON.stringify(row)) });
-    this.#chunks = chunks.map(encoded);
+    const encoded = (rows) => rows.map((row) => JSON.stringify(row));
+    this.#chunks = chunks.map(({ rows, ...chunk }) => ({ ...chunk, rows: encoded(rows) }));
     this.epoch = epoch;
     return list;
   }
