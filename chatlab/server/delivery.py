@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
 from operator import itemgetter
@@ -52,11 +51,13 @@ NEWEST_SIZE = 8_000_000
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 """Does not escape characters outside ASCII: an emoji would be three times as long."""
+ARGUMENTS = len(f'{EVENT}["{CHAT_MESSAGE}",')
+"""Where the arguments begin in the event of a chat message, encoded."""
 SHARED = 32
-"""Pages whose frames are in memory, for other clients with the same cursor."""
+"""Pages whose events and frames are in memory, for other clients with the same cursor."""
 
 Numbered = tuple[int, str]
-"""An offset, and the arguments of its event: `["text",offset]`, encoded."""
+"""An offset and its event, encoded."""
 Page = tuple[Numbered, ...]
 
 
@@ -72,7 +73,7 @@ class Delivery:
         self._sio, self._log = sio, log
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._newest = _Newest()
-        self._frames = lru_cache(SHARED)(_frames)
+        self._events, self._frames = lru_cache(SHARED)(_events), lru_cache(SHARED)(_frames)
         log.on_commit = self._add_newest
 
     def attach(
@@ -105,7 +106,7 @@ class Delivery:
             if offset is not None or place.outcome != "continued":
                 session.start = session.sent
         self._streams[sid] = self._sio.start_background_task(
-            self._stream, sid, place, session, pages
+            self._stream, sid, session, place, pages
         )
 
     def detach(self, sid: str) -> None:
@@ -113,21 +114,21 @@ class Delivery:
         if sid in self._streams:
             self._streams.pop(sid).cancel()
 
-    async def _stream(self, sid: str, place: Place, session: Session | None, pages: bool) -> None:
+    async def _stream(self, sid: str, session: Session | None, place: Place, pages: bool) -> None:
         eio_sid = self._sio.manager.eio_sid_from_sid(sid, "/")
         socket = self._sio.eio.sockets.get(eio_sid)
         if socket is None or socket.closed:  # the client left before the stream began
             self._streams.pop(sid, None)
             return
         try:
-            await self._follow(socket, place, session, pages)
+            await self._follow(socket, session, place, pages)
         except Exception:
             self._streams.pop(sid, None)
             await self._sio.disconnect(sid)  # otherwise the client would wait for ever
             raise
 
     async def _follow(
-        self, socket: AsyncSocket, place: Place, session: Session | None, pages: bool
+        self, socket: AsyncSocket, session: Session | None, place: Place, pages: bool
     ) -> None:
         """Send page after page to a connection, for ever.
 
@@ -169,7 +170,7 @@ class Delivery:
         if writes := writable(socket):
             writes.write(self._frames(page, number, together))
             return 0
-        for data in _events(page, number, together):
+        for data in self._events(page, number, together):
             socket.queue.put_nowait(EnginePacket(MESSAGE, data))
         return sum(map(_size, page))
 
@@ -236,26 +237,22 @@ def _frames(page: Page, number: int | None, together: bool) -> bytes:
     return b"".join(frame(f"{MESSAGE}{data}") for data in _events(page, number, together))
 
 
-def _events(page: Page, number: int | None, together: bool) -> Iterator[str]:
-    """Yield the events of a page; for a session, each with the position after it."""
-    for offset, data in (_whole(page),) if together else map(_alone, page):
-        yield data if number is None else with_offset(data, Position(offset, number))
+def _events(page: Page, number: int | None, together: bool) -> tuple[str, ...]:
+    """Return the events of a page; for a session, each with the position after it."""
+    events = (_joined(page),) if together else page
+    if number is None:
+        return tuple(data for _, data in events)
+    return tuple(with_offset(data, Position(offset, number)) for offset, data in events)
 
 
-def _whole(page: Page) -> Numbered:
-    """Return one event with all messages of a page, and the offset of the last of them."""
-    rows = ",".join(row for _, row in page)
+def _joined(page: Page) -> Numbered:
+    """Return one event with the arguments of all events of a page, and the last offset."""
+    rows = ",".join(f"[{data[ARGUMENTS:]}" for _, data in page)
     return page[-1][0], f'{EVENT}["{CHAT_MESSAGES}",[{rows}]]'
 
 
-def _alone(numbered: Numbered) -> Numbered:
-    """Return the event of one message, and its offset."""
-    offset, row = numbered
-    return offset, f'{EVENT}["{CHAT_MESSAGE}",{row[1:]}'
-
-
 def _numbered(message: Message) -> Numbered:
-    return message.offset, ENCODER.encode((message.text, message.offset))
+    return message.offset, _event(CHAT_MESSAGE, message.text, message.offset)
 
 
 def _event(*arguments: Any) -> str:
