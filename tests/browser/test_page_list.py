@@ -1,9 +1,13 @@
 """The list of messages when many of them arrive at once, and when the log is long."""
 
+import asyncio
+import contextlib
+import threading
 from functools import partial
 
 import pytest
 from playwright.sync_api import expect
+from support import PATIENCE
 from tabs import Tab, address, asked_from, replace_database, rewrite
 
 from chatlab.harness.background import BackgroundServer
@@ -194,35 +198,72 @@ def test_earlier_messages_that_are_gone_have_a_marker(open_tab, long_log):
     expect(tab.page.get_by_role("list", name="Messages")).to_be_focused()
 
 
-def test_reader_who_gets_no_earlier_messages_can_ask_again(context, db):
-    """A server that refuses the second connection: the list follows its end as before."""
-    replace_database(db, *TEXTS)
-    refused = []
+def earlier_first(wait):
+    """Handlers of a chat that lets `wait(log)` decide on a connection for earlier messages."""
 
     def handlers(sio, log):
         chat(sio, log)
         connect = sio.handlers["/"]["connect"]
 
-        async def refuse(sid, environ, auth):
-            if 0 < auth["serverOffset"] < MANY - STAY:
-                refused.append(sid)
+        async def decide(sid, environ, auth):
+            if 0 < auth["serverOffset"] < MANY - STAY and not await wait(log):
                 return False
             return await connect(sid, environ, auth)
 
-        sio.on("connect", refuse)
+        sio.on("connect", decide)
 
-    with BackgroundServer(partial(create_app, handlers, db=db), name="refusing") as server:
-        tab = Tab(context.new_page())
-        tab.page.goto(address(server))
-        shows_last(tab, STAY)
-        for count in (1, 2):
-            with tab.page.expect_request(lambda request: request.method == "POST"):
-                tab.press("Earlier messages")
-            tab.send(f"new {count}")
-            expect(tab.messages.last).to_have_text(f"new {count}")
-        assert len(refused) == 2
-        tab.press("Drop the line")
-        expect(earlier(tab)).to_be_hidden()
+    return handlers
+
+
+@pytest.fixture
+def deciding_tab(context, db):
+    """A function that opens a tab on a long log, of a server with `earlier_first`."""
+    with contextlib.ExitStack() as stack:
+
+        def open_tab(wait):
+            replace_database(db, *TEXTS)
+            build = partial(create_app, earlier_first(wait), db=db)
+            server = stack.enter_context(BackgroundServer(build, name="deciding"))
+            tab = Tab(context.new_page())
+            tab.page.goto(address(server))
+            shows_last(tab, STAY)
+            return tab
+
+        yield open_tab
+
+
+def test_reader_who_gets_no_earlier_messages_can_ask_again(deciding_tab):
+    """A server that refuses the second connection: the list follows its end as before."""
+    refused = []
+
+    async def refuse(log):
+        refused.append(log)
+
+    tab = deciding_tab(refuse)
+    for count in (1, 2):
+        with tab.page.expect_request(lambda request: request.method == "POST"):
+            tab.press("Earlier messages")
+        tab.send(f"new {count}")
+        expect(tab.messages.last).to_have_text(f"new {count}")
+    assert len(refused) == 2
+    tab.press("Drop the line")
+    expect(earlier(tab)).to_be_hidden()
+
+
+def test_message_that_comes_before_the_earlier_ones_moves_nothing(deciding_tab):
+    """The reader was at the end when he asked, and gets what he asked for."""
+    shown = threading.Event()
+
+    async def append_first(log):
+        await log.append("meanwhile")
+        return await asyncio.to_thread(shown.wait, PATIENCE)
+
+    tab = deciding_tab(append_first)
+    tab.press("Earlier messages")
+    expect(tab.messages.last).to_have_text("meanwhile")
+    shown.set()
+    expect(tab.messages).to_have_count(STAY + STEP + 1)
+    expect(tab.messages.first).to_have_text(str(MANY - STAY - STEP + 1))
 
 
 def test_short_log_has_no_button(open_tab):
