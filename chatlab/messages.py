@@ -9,6 +9,11 @@ from typing import Any, Literal, NamedTuple
 
 CHAT_MESSAGE = "chat message"
 """The event that carries a chat message, from a client to the server and back."""
+CHAT_MESSAGES = "chat messages"
+"""The event that carries a page of messages, in order: `[[text, offset], ...]`. Only a client whose
+auth has `"pages": true` gets it, where others get a `chat message` for each; also such a client
+gets a message that comes alone as a `chat message`. For a browser, an event costs more than the
+message in it."""
 CATCHING_UP, CAUGHT_UP = "catching up", "caught up"
 """Events that the server sends before and after the messages that a client missed. Their data are
 `{"epoch", "after", "outcome"}` and `{"epoch", "offset", "outcome", "sent"}`. A client may ignore
@@ -120,6 +125,14 @@ def epoch_of(auth: Any) -> str | None:
     if epoch is None or (isinstance(epoch, str) and len(epoch) <= MAX_EPOCH):
         return epoch
     raise Refused("bad epoch", f"an epoch is a text of at most {MAX_EPOCH} characters")
+
+
+def takes_pages(auth: Any) -> bool:
+    """Return whether a connecting client asks for `chat messages`: `{"pages": true}`.
+
+    Raises Refused ("bad auth") if auth is not valid.
+    """
+    return _object(auth).get("pages") is True
 
 
 def _object(auth: Any) -> dict[str, Any]:

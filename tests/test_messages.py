@@ -18,6 +18,7 @@ from chatlab.messages import (
     check_text,
     epoch_of,
     offset_of,
+    takes_pages,
 )
 
 
@@ -137,3 +138,10 @@ def test_bad_epoch_is_refused(auth):
     with pytest.raises(Refused) as refusal:
         epoch_of(auth)
     assert refusal.value.name == ("bad epoch" if isinstance(auth, dict) else "bad auth")
+
+
+@pytest.mark.parametrize("auth", [None, {}, {"pages": False}, {"pages": 1}, {"pages": "true"}])
+def test_pages_are_for_those_who_ask_for_them(auth):
+    """With `true`, and nothing like it."""
+    assert takes_pages({"pages": True})
+    assert not takes_pages(auth)

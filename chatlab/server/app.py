@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 from socketio.exceptions import ConnectionRefusedError
 
 from chatlab.log import Log, MessageLog
-from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, epoch_of, offset_of
+from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, epoch_of, offset_of, takes_pages
 from chatlab.recovery import Recovery, recovered
 from chatlab.server.delivery import Delivery
 from chatlab.server.origins import Origins
@@ -51,7 +51,7 @@ def chat(sio: socketio.AsyncServer, log: Log) -> None:
     async def connect(sid: str, environ: dict[str, Any], auth: Any) -> None:
         try:
             offset = None if recovered(sio, sid) else offset_of(auth)
-            delivery.attach(sid, offset, epoch_of(auth))
+            delivery.attach(sid, offset, epoch_of(auth), pages=takes_pages(auth))
         except Refused as refusal:
             raise ConnectionRefusedError(str(refusal), refusal.as_dict()) from None
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
 from operator import itemgetter
@@ -27,7 +26,7 @@ from engineio.packet import Packet as EnginePacket
 from socketio.packet import EVENT
 
 from chatlab.log import Log
-from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, Message, Place
+from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, CHAT_MESSAGES, Message, Place
 from chatlab.recovery import Position, Session, recovered, session_of, with_offset
 from chatlab.server.frames import frame, writable
 from chatlab.server.queue import PollQueue
@@ -52,8 +51,10 @@ NEWEST_SIZE = 8_000_000
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 """Does not escape characters outside ASCII: an emoji would be three times as long."""
+ARGUMENTS = len(f'{EVENT}["{CHAT_MESSAGE}",')
+"""Where the arguments begin in the event of a chat message, encoded."""
 SHARED = 32
-"""Pages whose frames are in memory, for other clients with the same cursor."""
+"""Pages whose events and frames are in memory, for other clients with the same cursor."""
 
 Numbered = tuple[int, str]
 """An offset and its event, encoded."""
@@ -72,11 +73,20 @@ class Delivery:
         self._sio, self._log = sio, log
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._newest = _Newest()
-        self._frames = lru_cache(SHARED)(_frames)
+        self._events, self._frames = lru_cache(SHARED)(_events), lru_cache(SHARED)(_frames)
         log.on_commit = self._add_newest
 
-    def attach(self, sid: str, offset: int | None = None, epoch: str | None = None) -> None:
+    def attach(
+        self,
+        sid: str,
+        offset: int | None = None,
+        epoch: str | None = None,
+        *,
+        pages: bool = False,
+    ) -> None:
         """Begin to send a connection the messages after `offset`, an offset of that epoch.
+
+        With `pages`, messages that go out together are one event: see `messages.CHAT_MESSAGES`.
 
         Without an offset, a recovered connection goes on after the last message that it got. If the
         offset does not fit the log, the client gets an event about it: see `messages.Place`.
@@ -95,27 +105,31 @@ class Delivery:
             session.sent = Position(place.after, session.sent.number)
             if offset is not None or place.outcome != "continued":
                 session.start = session.sent
-        self._streams[sid] = self._sio.start_background_task(self._stream, sid, session, place)
+        self._streams[sid] = self._sio.start_background_task(
+            self._stream, sid, session, place, pages
+        )
 
     def detach(self, sid: str) -> None:
         """End the stream of a connection, if it has one."""
         if sid in self._streams:
             self._streams.pop(sid).cancel()
 
-    async def _stream(self, sid: str, session: Session | None, place: Place) -> None:
+    async def _stream(self, sid: str, session: Session | None, place: Place, pages: bool) -> None:
         eio_sid = self._sio.manager.eio_sid_from_sid(sid, "/")
         socket = self._sio.eio.sockets.get(eio_sid)
         if socket is None or socket.closed:  # the client left before the stream began
             self._streams.pop(sid, None)
             return
         try:
-            await self._follow(socket, session, place)
+            await self._follow(socket, session, place, pages)
         except Exception:
             self._streams.pop(sid, None)
             await self._sio.disconnect(sid)  # otherwise the client would wait for ever
             raise
 
-    async def _follow(self, socket: AsyncSocket, session: Session | None, place: Place) -> None:
+    async def _follow(
+        self, socket: AsyncSocket, session: Session | None, place: Place, pages: bool
+    ) -> None:
         """Send page after page to a connection, for ever.
 
         `queued` counts the characters that were put into the queue since the reader was last waited
@@ -136,22 +150,27 @@ class Delivery:
                 cursor = place.after
                 self._announce_place(queue, place)
                 continue
-            queued += self._hand_over(socket, session, page)
+            queued += self._hand_over(socket, session, page, pages)
             cursor, sent = page[-1][0], sent + len(page)
             if queue.qsize() > HIGH_WATER or queued + queue.unsent > HIGH_SIZE:
                 await queue.drain()
                 queued = 0
 
-    def _hand_over(self, socket: AsyncSocket, session: Session | None, page: Page) -> int:
-        """Send a page; return how many characters of it were put into the connection's queue."""
-        number = None
+    def _hand_over(
+        self, socket: AsyncSocket, session: Session | None, page: Page, pages: bool
+    ) -> int:
+        """Send a page; return how many characters of it were put into the connection's queue.
+
+        A message that is alone is the same event for all clients, so its frame is made once.
+        """
+        number, together = None, pages and len(page) > 1
         if session is not None:
             number = session.sent.number
             session.sent = Position(page[-1][0], number)
         if writes := writable(socket):
-            writes.write(self._frames(page, number))
+            writes.write(self._frames(page, number, together))
             return 0
-        for data in _events(page, number):
+        for data in self._events(page, number, together):
             socket.queue.put_nowait(EnginePacket(MESSAGE, data))
         return sum(map(_size, page))
 
@@ -213,15 +232,23 @@ class _Newest:
         return tuple(self._encoded[first : first + PAGE])
 
 
-def _frames(page: Page, number: int | None) -> bytes:
+def _frames(page: Page, number: int | None, together: bool) -> bytes:
     """Return the frames of a page, joined."""
-    return b"".join(frame(f"{MESSAGE}{data}") for data in _events(page, number))
+    return b"".join(frame(f"{MESSAGE}{data}") for data in _events(page, number, together))
 
 
-def _events(page: Page, number: int | None) -> Iterator[str]:
-    """Yield the events of a page; for a session, each with the position after it."""
-    for offset, data in page:
-        yield data if number is None else with_offset(data, Position(offset, number))
+def _events(page: Page, number: int | None, together: bool) -> tuple[str, ...]:
+    """Return the events of a page; for a session, each with the position after it."""
+    events = (_joined(page),) if together else page
+    if number is None:
+        return tuple(data for _, data in events)
+    return tuple(with_offset(data, Position(offset, number)) for offset, data in events)
+
+
+def _joined(page: Page) -> Numbered:
+    """Return one event with the arguments of all events of a page, and the last offset."""
+    rows = ",".join(f"[{data[ARGUMENTS:]}" for _, data in page)
+    return page[-1][0], f'{EVENT}["{CHAT_MESSAGES}",[{rows}]]'
 
 
 def _numbered(message: Message) -> Numbered:

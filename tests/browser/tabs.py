@@ -9,6 +9,9 @@ from support import rewritten
 
 from chatlab.log.sqlite import SCHEMA
 
+SMALL_CHUNKS = ("saved.js", "IN_A_CHUNK = 10_000", "IN_A_CHUNK = 1")
+"""What lets the page save each message in a chunk of its own, for `rewrite`."""
+
 
 def rewrite(page, script, old, new):
     """Give a page, or all pages of a context, one of its scripts with a piece replaced."""
@@ -32,6 +35,13 @@ def asked_from(page, action):
     with page.expect_request(connects) as connect:
         action()
     return json.loads(connect.value.post_data.removeprefix("40"))
+
+
+def remove_saved(tab, name):
+    """Take a chunk out of the list that a tab has saved, once it is there."""
+    key = f"chatlab.message./.{name}"
+    tab.page.wait_for_function("key => key in sessionStorage", arg=key)
+    tab.page.evaluate("key => sessionStorage.removeItem(key)", key)
 
 
 def replace_database(db, *texts, gone=0):

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 from playwright.sync_api import expect
 from support import stored, tutorial
-from tabs import address, asked_from, replace_database, rewrite
+from tabs import SMALL_CHUNKS, address, asked_from, remove_saved, replace_database, rewrite
 
 from chatlab.harness.background import BackgroundServer
 from chatlab.messages import CATCHING_UP, CHAT_MESSAGE
@@ -268,8 +268,9 @@ def test_other_log_without_its_beginning_is_shown_with_the_marker(open_tab, serv
 
 
 @KEEP_3
-def test_marker_that_is_not_kept_is_a_hole(open_tab):
-    """If an item of the saved list is missing, the page asks for everything again."""
+def test_marker_that_is_not_kept_is_a_hole(context, open_tab):
+    """If a chunk of the saved list is missing, the page asks for everything again."""
+    rewrite(context, *SMALL_CHUNKS)
     ann, bob = open_tab(), open_tab()
     send_all(ann, "1")
     bob.shows("1")
@@ -277,8 +278,8 @@ def test_marker_that_is_not_kept_is_a_hole(open_tab):
     send_all(ann, *"23456", before="1")
     bob.press("Reconnect")
     bob.shows("1", "Messages 2 to 3 are gone from the server.", *"456")
-    bob.page.evaluate("sessionStorage.removeItem('chatlab.message./.3')")
-    assert asked_from(bob.page, lambda: bob.press("Reload")) == {"serverOffset": 0}
+    remove_saved(bob, 1)  # the chunk after message 1
+    assert asked_from(bob.page, lambda: bob.press("Reload")) == {"serverOffset": 0, "pages": True}
     bob.shows("Messages 1 to 3 are gone from the server.", *"456")
 
 
@@ -310,7 +311,7 @@ def test_server_that_tells_nothing_is_asked_for_the_rest(open_tab, start):
     """As before: no epoch is known, none is sent, and the list goes on."""
     tab = open_tab(address(start(tutorial)))
     send_all(tab, "1", "2")
-    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 2}
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 2, "pages": True}
     tab.shows("1", "2")
     send_all(tab, "3", before=("1", "2"))
     did_not_begin_anew(tab)
@@ -382,7 +383,10 @@ def test_chapter_in_the_place_of_the_finished_server_ends_the_epoch(open_tab, se
         assert asked_from(tab.page, lambda: tab.press("Reload"))["epoch"]
         tab.says("connected")
         send_all(tab, "3", before=("1", "2"))
-        assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 3}
+        assert asked_from(tab.page, lambda: tab.press("Reload")) == {
+            "serverOffset": 3,
+            "pages": True,
+        }
         tab.shows("1", "2", "3")
         chapter.check()
     server.start()

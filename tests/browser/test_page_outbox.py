@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 from playwright.sync_api import expect
 from support import WITHOUT_KEY, stored, tutorial
-from tabs import Tab, address, asked_from, rewrite
+from tabs import SMALL_CHUNKS, Tab, address, asked_from, remove_saved, rewrite
 
 from chatlab.messages import CHAT_MESSAGE
 
@@ -382,7 +382,7 @@ def test_denied_storage_is_said_and_all_works(context, open_tab, db):
     tab.shows(*TEXTS)
     tab.holds()
     expect(tab.page.get_by_text(NOT_KEPT)).to_be_visible()
-    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0}
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0, "pages": True}
     tab.shows(*TEXTS)
     assert stored(db) == TEXTS
 
@@ -427,6 +427,7 @@ def test_storage_full_of_others_things_is_left_alone(open_tab):
           JSON.stringify({ text: "for another server, behind the same proxy" }),
         );
         sessionStorage.setItem("chatlab.message./.junk", "{");
+        sessionStorage.setItem("chatlab.message./.1", '[0, "saved by the page before an update"]');
     }""")
     tab.press("Reload")
     tab.says("connected")
@@ -453,7 +454,7 @@ def test_message_without_an_offset_is_shown_and_not_kept(context, start):
         tab.send(text)
     tab.shows(*TEXTS)
     tab.holds()
-    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0}
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0, "pages": True}
     tab.says("connected")
     tab.shows()
     tab.send("again")
@@ -498,7 +499,7 @@ def test_another_tab_has_seen_nothing_yet(open_tab):
     ann.send("one")
     ann.shows("one")
     page = ann.page.context.new_page()
-    assert asked_from(page, lambda: page.goto(ann.page.url)) == {"serverOffset": 0}
+    assert asked_from(page, lambda: page.goto(ann.page.url)) == {"serverOffset": 0, "pages": True}
     Tab(page).shows("one")
 
 
@@ -515,16 +516,17 @@ def test_list_that_is_not_kept_whole_is_not_kept(context, open_tab):
     tab.page.evaluate("window.full = false")
     tab.send("three")
     tab.shows("one", "two", "three")
-    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0}
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0, "pages": True}
     tab.shows("one", "two", "three")
 
 
-def test_list_with_a_hole_is_not_used(open_tab):
-    """If an item in the middle is missing, the page asks for everything."""
+def test_list_with_a_hole_is_not_used(context, open_tab):
+    """If a chunk in the middle is missing, the page asks for everything."""
+    rewrite(context, *SMALL_CHUNKS)
     tab = open_tab()
     for text in TEXTS:
         tab.send(text)
     tab.shows(*TEXTS)
-    tab.page.evaluate("sessionStorage.removeItem('chatlab.message./.2')")
-    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0}
+    remove_saved(tab, 2)
+    assert asked_from(tab.page, lambda: tab.press("Reload")) == {"serverOffset": 0, "pages": True}
     tab.shows(*TEXTS)

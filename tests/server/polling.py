@@ -3,12 +3,13 @@
 import json
 
 
-async def opened(session, url):
+async def opened(session, url, auth=None):
     """Open a connection over polling; return its address."""
     async with session.get(f"{url}/socket.io/?EIO=4&transport=polling") as answer:
         sid = json.loads((await answer.text())[1:])["sid"]
     address = f"{url}/socket.io/?EIO=4&transport=polling&sid={sid}"
-    async with session.post(address, data="40") as answer:
+    connect = "40" + ("" if auth is None else json.dumps(auth))
+    async with session.post(address, data=connect) as answer:
         assert answer.status == 200
     async with session.get(address) as answer:
         assert (await answer.text()).startswith("40{")

@@ -6,13 +6,15 @@ import itertools
 import json
 import sqlite3
 
+import aiohttp
 import pytest
+from polling import opened
 from support import TOLD, Hold, serving, turns, tutorial, wired
 
 import chatlab.server.delivery
 from chatlab.client.tab import ChatClient
 from chatlab.log.sqlite import MessageLog
-from chatlab.messages import CATCHING_UP, CAUGHT_UP
+from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, CHAT_MESSAGES
 from chatlab.recovery.recovery import Recovery
 from chatlab.server.app import chat
 from chatlab.server.delivery import HIGH_SIZE, HIGH_WATER, NEWEST, PAGE, PAGE_SIZE, Delivery
@@ -263,9 +265,9 @@ async def test_long_catch_up_delays_a_live_message_by_a_page(tmp_path, monkeypat
     handed, committed = [], []
     hand_over = Delivery._hand_over
 
-    def watched(delivery, socket, session, page):
+    def watched(delivery, socket, session, page, pages):
         handed.extend(data for _, data in page)
-        return hand_over(delivery, socket, session, page)
+        return hand_over(delivery, socket, session, page, pages)
 
     monkeypatch.setattr(Delivery, "_hand_over", watched)
     await filled(tmp_path / "chat.db", 100_000)
@@ -604,3 +606,136 @@ async def test_last_messages_that_are_gone_are_a_gap(tmp_path):
         assert await bob.messages(1) == [(6, "6")]
         begins = [place["after"] for event, place in bob.told if event == CATCHING_UP]
         assert begins == [0, 5]
+
+
+# Clients that take pages: many messages in one event.
+
+
+def rows(packet):
+    """Return the messages in an event as offsets and texts, and its position, if it has one."""
+    name, *arguments = json.loads(packet.removeprefix("42"))
+    page = arguments.pop(0) if name == CHAT_MESSAGES else [[arguments.pop(0), arguments.pop(0)]]
+    return [(offset, text) for text, offset in page], *arguments
+
+
+@pytest.mark.parametrize("missed", [1, 2, PAGE, PAGE + 1, NEWEST + PAGE])
+async def test_client_that_takes_pages_gets_each_message_once(tmp_path, missed):
+    """From memory, from the table, or partly from each; a message that comes alone is no page."""
+    await filled(tmp_path / "chat.db", 7)
+    async with serving(tmp_path / "chat.db") as server, wired(server.url) as bob:
+        await asyncio.gather(*(server.log.append(str(7 + n + 1)) for n in range(missed)))
+        await bob.connect({"serverOffset": 7, "pages": True})
+        got, events = [], 0
+        while len(got) < missed:
+            [page] = rows(await bob.packet())
+            assert len(page) <= PAGE
+            got, events = got + page, events + 1
+        assert got == numbers(7 + missed, first=8)
+        assert events == -(-missed // PAGE)
+        await server.log.append("new")
+        assert await bob.messages(1) == [(7 + missed + 1, "new")]
+
+
+@pytest.mark.parametrize("pages", [{}, {"pages": False}, {"pages": 1}, {"pages": "true"}])
+async def test_client_that_does_not_ask_for_pages_gets_none(tmp_path, pages):
+    """The control: an event for each message, as the tutorial's page expects it."""
+    await filled(tmp_path / "chat.db", 2 * PAGE)
+    async with serving(tmp_path / "chat.db") as server, wired(server.url) as bob:
+        await bob.connect({"serverOffset": 0} | pages)
+        assert await bob.messages(2 * PAGE) == numbers(2 * PAGE)
+
+
+@pytest.mark.parametrize("hold_at", POINTS)
+async def test_message_committed_between_pages_keeps_its_place(tmp_path, hold_at):
+    """It is in the page that is made next, or comes by itself."""
+    await filled(tmp_path / "chat.db", PAGE + 3)
+    hold = Hold()
+    async with serving(tmp_path / "chat.db") as server, wired(server.url) as bob:
+        hold_at(server.log, hold)
+        await bob.ws.send_str('40{"serverOffset":0,"pages":true}')
+        await hold.reached.wait()
+        await server.log.append(str(PAGE + 4))
+        hold.released.set()
+        await server.log.append(str(PAGE + 5))
+        assert (await bob.packet()).startswith("40")
+        got = []
+        while len(got) < PAGE + 5:
+            got += rows(await bob.packet())[0]
+        assert got == numbers(PAGE + 5)
+
+
+async def test_pages_are_encoded_once_for_all_who_take_them(tmp_path, monkeypatch):
+    """Two connections are handed the very same bytes, and those of a single message too."""
+    handed, write = [], JoinedWrites.write
+
+    def watched(writes, data):
+        handed.append(data)
+        write(writes, data)
+
+    monkeypatch.setattr(JoinedWrites, "write", watched)
+    async with serving(tmp_path / "chat.db") as server, contextlib.AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(wired(server.url)) for _ in range(3)]
+        for wire, pages in zip(wires, [True, True, False], strict=True):
+            await wire.connect({"serverOffset": 0, "pages": pages})
+        await server.log.append("alone")
+        assert {await wire.packet() for wire in wires} == {'42["chat message","alone",1]'}
+        await asyncio.gather(*(server.log.append(str(number)) for number in range(2, 5)))
+        for wire, count in zip(wires, [3, 3, 1], strict=True):
+            assert len(rows(await wire.packet())[0]) == count
+    alone = [data for data in handed if b'"alone"' in data]
+    together = [data for data in handed if CHAT_MESSAGES.encode() in data]
+    assert (len(alone), len(together)) == (3, 2)
+    assert alone[0] is alone[1] is alone[2]
+    assert together[0] is together[1]
+
+
+@pytest.mark.parametrize("read", [1, 2, 4])
+@pytest.mark.parametrize("recovery", [None, Recovery], ids=["offset", "recovery"])
+async def test_connection_lost_between_pages_goes_on_after_the_last_one(tmp_path, recovery, read):
+    """By the offset of its last message, or by the position that the page carries."""
+    count = 5 * PAGE
+    await filled(tmp_path / "chat.db", count)
+    async with serving(tmp_path / "chat.db", recovery=recovery) as server:
+        auth, got, first = {"serverOffset": 0, "pages": True}, [], None
+        if recovery:
+            auth["pid"] = ""
+        while len(got) < count:
+            async with wired(server.url) as wire:
+                answer = json.loads((await wire.connect(auth))[2:])
+                first = first or answer
+                assert not recovery or answer == first
+                for _ in range(min(read, (count - len(got)) // PAGE)):
+                    page, *position = rows(await wire.packet())
+                    got += page
+            auth["serverOffset"] = got[-1][0]
+            if recovery:
+                auth |= {"pid": first["pid"], "offset": position[0]}
+                while first["sid"] in server.sio.manager.registry.connected:
+                    await turns()
+        assert got == numbers(count)
+
+
+CHATS = tuple(f'42["{event}"' for event in (CHAT_MESSAGE, CHAT_MESSAGES))
+
+
+async def polls(url, auth, count):
+    """Let a client poll until it has the last message; return how many answers that took."""
+    async with aiohttp.ClientSession() as session:
+        address, got, answers = await opened(session, url, auth), [], 0
+        while not got or got[-1] != (count, str(count)):
+            async with session.get(address) as answer:
+                events = (await answer.text()).split("\x1e")
+            got += [row for event in events if event.startswith(CHATS) for row in rows(event)[0]]
+            answers += 1
+    assert got == numbers(count)[-len(got) :]  # `opened` may have taken the first ones
+    return answers
+
+
+async def test_pages_need_few_polls(tmp_path):
+    """An answer has no more than MAX_PACKETS_OUT packets, which is much only with pages."""
+    count = 3 * MAX_PACKETS_OUT * PAGE
+    await filled(tmp_path / "chat.db", count)
+    async with serving(tmp_path / "chat.db") as server:
+        few = await polls(server.url, {"serverOffset": 0, "pages": True}, count)
+        many = await polls(server.url, {"serverOffset": 0}, count)
+    assert few <= count / PAGE < count / MAX_PACKETS_OUT - 1 <= many

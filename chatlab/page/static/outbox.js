@@ -36,16 +36,17 @@ const byOrder = (one, other) => one.order - other.order || (one.key < other.key 
 
 export class Outbox {
   // `emit(text, key, answered)` sends a message and calls `answered` with the server's answer, if
-  // there is one. The outbox calls `changed()` when the page must show it again.
-  constructor(emit, changed) {
-    this.emit = emit;
-    this.changed = changed;
+  // there is one. The outbox calls `changed()` when the page must show it again. `comesLater(answer)`
+  // tells of a stored message whether the list will get it.
+  constructor(emit, changed, comesLater) {
+    Object.assign(this, { emit, changed, comesLater });
     this.store = new Store("localStorage", "letter"); // an old name: browsers have items with it
     // This tab also sends the messages of closed and reloaded tabs. If another open tab sends them
     // too, both use the same order and the same keys, and the server stores each key once.
     const found = this.store.entries().map(([name, value]) => readMessage(name, value));
     this.messages = found.filter((message) => message).sort(byOrder);
     this.lastOrder = this.messages.at(-1)?.order ?? 0;
+    this.sent = []; // stored messages that the list does not have yet: { text, offset }
     this.online = false;
     this.current = undefined; // the message that is under way
     this.failures = 0; // of the current message, one after another
@@ -74,6 +75,13 @@ export class Outbox {
   remove(message) {
     this.store.remove(message.name);
     this.#drop(message);
+  }
+
+  // The list has the messages up to this offset.
+  listed(offset) {
+    if (!this.sent.length) return;
+    this.sent = this.sent.filter((message) => message.offset > offset);
+    this.changed();
   }
 
   connected() {
@@ -108,9 +116,14 @@ export class Outbox {
 
   #answered(message, answer) {
     if (message !== this.current) return;
-    if (!answer?.error) this.remove(message); // also if a server acknowledges with nothing
+    if (!answer?.error) this.#stored(message, answer); // also if a server acknowledges with nothing
     else if (answer.error === "not stored") this.#tryLater(answer.message ?? answer.error);
     else this.#refuse(message, String(answer.message ?? answer.error));
+  }
+
+  #stored(message, answer) {
+    if (this.comesLater(answer)) this.sent.push({ text: message.text, offset: answer });
+    this.remove(message);
   }
 
   #tryLater(trouble) {

@@ -2,6 +2,7 @@
 // that offset. It sends both whenever it connects; the server answers with the messages after this
 // offset. A message that the user writes goes into the outbox, and from there to the server.
 
+import { Earlier } from "./earlier.js";
 import { Join, signed } from "./join.js";
 import { MessageList } from "./list.js";
 import { refusedAddress } from "./origin.js";
@@ -37,7 +38,7 @@ async function loadClient() {
   }
 }
 
-const list = new MessageList(messages);
+const list = new MessageList(messages, () => earlier.show());
 let dropped = false; // whether the button has cut the connection
 
 const join = new Join(() => {
@@ -51,43 +52,60 @@ function itemOf(content, position) {
   if (join.auth.name) item.append(...signed(content));
   else item.textContent = content; // never as HTML: another person wrote it
   item.dir = "auto";
-  item.dataset.offset = position;
+  item.dataset.first = position;
   return item;
 }
 
-// An item in the place of messages that the log has deleted. It has no offset.
+// An item in the place of messages that the log has deleted.
 function gapOf(first, last) {
   const item = document.createElement("li");
   const which = first === last ? `Message ${first} is` : `Messages ${first} to ${last} are`;
   item.textContent = `${which} gone from the server.`;
   item.className = "gap";
+  item.dataset.first = first;
   return item;
 }
 
+const path = new URL("socket.io", document.baseURI).pathname; // also right behind a proxy
+
+// What a connection asks for: the messages after an offset, many in one event. An epoch that is not
+// known is not sent.
+const authAfter = (asked) =>
+  ({ ...join.auth, serverOffset: asked, epoch: saved.epoch, pages: true });
+
+const connectAfter = (begin) =>
+  io({ path, auth: authAfter(begin), forceNew: true, reconnection: false });
+const earlier = new Earlier(list, connectAfter, itemOf, gapOf);
+
 // `position` is the message's offset. The servers of the first chapters send none: then the page
 // shows the message, and does not save it.
-const saved = new SavedList();
+const saved = new SavedList(showNotice);
 let reached = 0; // the offset of the last message that is shown, or known to be gone
 
 function reach(position) {
   reached = position;
   offset.textContent = position;
+  outbox.listed(position);
 }
 
 function showSaved() {
   for (const { before, offset: position, text: content } of saved.load()) {
     const gone = content === undefined;
-    list.add(() => (gone ? gapOf(before + 1, position) : itemOf(content, position)));
+    if (gone) list.add(0, () => gapOf(before + 1, position));
+    else list.add(content.length, () => itemOf(content, position));
     reach(position);
   }
 }
 
-function show(content, position) {
-  list.add(() => itemOf(content, position));
-  if (!Number.isInteger(position)) return;
-  reach(position);
-  saved.add(position, content);
-  showNotice();
+// Show messages that arrived together: [text, offset] of each.
+function show(rows) {
+  for (const [content, position] of rows) {
+    list.add(String(content).length, () => itemOf(content, position));
+    if (Number.isInteger(position)) saved.add(position, content);
+  }
+  const last = numbered(rows.at(-1)[1]);
+  if (last !== undefined) reach(last); // once: it changes the page
+  for (const [content, position] of rows) reporter.report("show", String(content), numbered(position));
 }
 
 // The offset of a message, or undefined if the server gave none.
@@ -95,15 +113,16 @@ const numbered = (position) => (Number.isInteger(position) ? position : undefine
 
 function showGap(position) {
   const first = reached + 1;
-  list.add(() => gapOf(first, position));
+  list.add(0, () => gapOf(first, position));
   reach(position);
-  saved.addGap(position);
+  saved.add(position);
 }
 
 // Forget the list, but not the outbox: its messages are in no log yet.
 function forget() {
   list.clear();
   saved.forget();
+  outbox.listed(Infinity);
   reach(0);
 }
 
@@ -117,7 +136,6 @@ function goOn({ epoch, after, outcome }) {
   }
   if (after > reached) showGap(after);
   saved.enter(epoch);
-  showNotice();
 }
 
 // The servers of the chapters do not send that, so the page guesses from their first message. If it
@@ -133,7 +151,7 @@ const outbox = new Outbox(send, () => {
   showPending(outbox, takeBack);
   showNotice();
   reporter.report();
-});
+}, (answer) => saved.epoch !== undefined && answer > reached); // with an epoch, every message comes
 const reporter = new Reporter(() => ({
   state: state.textContent,
   connected: Boolean(socket?.connected),
@@ -177,11 +195,11 @@ function start() {
   let asked; // the offset that was sent with this connection
   let placed; // whether we know if this offset fits the server's log
   socket = io({
-    path: new URL("socket.io", document.baseURI).pathname, // also right behind a proxy
+    path,
     autoConnect: !join.missing,
     auth: (send) => {
       [asked, placed] = [reached, false];
-      send({ ...join.auth, serverOffset: asked, epoch: saved.epoch }); // if unknown, not sent
+      send(authAfter(asked));
     },
   });
 
@@ -194,9 +212,9 @@ function start() {
       placed = true;
       guess(position, asked);
     }
-    show(content, position);
-    reporter.report("show", String(content), numbered(position));
+    show([[content, position]]);
   });
+  socket.on("chat messages", show); // from a server that sends its place
 
   socket.on("where", (answer) => answer(reached)); // the server of a class asks for our offset
 
@@ -215,12 +233,14 @@ function start() {
     showState();
     reporter.report(first ? "load" : "reconnect");
     first = false;
+    earlier.connected();
     outbox.connected();
   });
   socket.on("disconnect", () => {
     showState();
     reporter.report("drop");
     countAsOld();
+    earlier.disconnected();
     outbox.disconnected();
   });
   socket.on("connect_error", async (error) => {

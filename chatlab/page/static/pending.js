@@ -1,10 +1,12 @@
-// The list of the messages that are not sent yet, below the messages of the chat.
+// The list of the messages that are not sent yet, or not in their place yet, below the messages of
+// the chat.
 
 const list = document.getElementById("pending");
 const items = new Map(); // the item of each message that is shown
 
 function stateOf(message, outbox) {
   if (message.refusal !== undefined) return ""; // the refusal is shown instead
+  if (message.offset !== undefined) return "sent; those before it are still coming";
   if (!outbox.online) return "waits for the connection";
   if (message !== outbox.current) return "waits for its turn";
   return message.trouble === undefined ? "on its way …" : `${message.trouble}; it will be sent again`;
@@ -54,7 +56,7 @@ function showMessage(item, message, outbox, takeBack) {
 
 // Show the messages as they are now. Do not move items: a moved item would lose the focus.
 export function showPending(outbox, takeBack) {
-  const present = new Set(outbox.messages);
+  const present = new Set([...outbox.sent, ...outbox.messages]);
   for (const [message, item] of items) {
     if (present.has(message)) continue;
     item.remove();

@@ -27,8 +27,9 @@ export class Reporter {
 
   // Report the state of the page, and the event that has just happened, if there is one.
   report(kind, text, offset) {
+    if (parent === window) return;
     const report = { ...this.state(), kind, text, offset };
     if (this.#send) this.#send(report);
-    else if (kind && parent !== window && this.#reports.length < MOST) this.#reports.push(report);
+    else if (kind && this.#reports.length < MOST) this.#reports.push(report);
   }
 }
