@@ -10,17 +10,23 @@ import asyncio
 import engineio
 import socketio
 from aiohttp import web
+from engineio.async_socket import AsyncSocket
 
 SIO = web.AppKey("sio", socketio.AsyncServer)
 TRANSPORTS = web.AppKey("transports", set[asyncio.Transport])
 """The transports of the requests that are being answered."""
 
 
+async def close(socket: AsyncSocket) -> None:
+    """Close an Engine.IO connection. Do not wait for its client to poll again."""
+    await socket.close(wait=False)
+    socket.queue.put_nowait(None)  # for Engine.IO: close the WebSocket after these packets
+
+
 async def end(eio: engineio.AsyncServer, eio_sid: str | None) -> None:
-    """End an Engine.IO connection if there is one. Do not wait for its client to poll again."""
+    """End an Engine.IO connection if there is one, and forget it."""
     if socket := eio.sockets.get(eio_sid):
-        await socket.close(wait=False)
-        socket.queue.put_nowait(None)  # for Engine.IO: close the WebSocket after these packets
+        await close(socket)
         eio.sockets.pop(eio_sid, None)
 
 

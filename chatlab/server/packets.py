@@ -64,17 +64,11 @@ def is_readable(packet: str | bytes) -> bool:
     return isinstance(packet, bytes) or (packet.startswith(TYPES) and not packet.startswith(JSON))
 
 
-def packets_in(body: bytes, longest: int) -> list[EnginePacket]:
-    """Return the packets of a request. Raises ValueError if one of them is not valid.
+def engine_packet(text: str) -> EnginePacket:
+    """Return a packet of a request. Raises ValueError if it is not valid.
 
-    A text stays a text: Engine.IO would look for JSON in each.
+    A text stays a text: Engine.IO would look for JSON in it.
     """
-    if len(body) > longest:
-        raise ValueError("a request that is too long")
-    return [_engine_packet(packet) for packet in body.decode().split(SEPARATOR)]
-
-
-def _engine_packet(text: str) -> EnginePacket:
     if text.startswith(BINARY):
         return EnginePacket(MESSAGE, base64.b64decode(text[1:]))
     if not is_readable(text):

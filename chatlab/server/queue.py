@@ -62,8 +62,8 @@ class PollQueue(asyncio.Queue):
         super().__init__()
         self.under_way: set[str] = set()
         """The HTTP methods of the requests that wait for an answer now."""
-        self.posted: list[Packet] = []
-        """The packets of the POST that is being handled."""
+        self.posted: list[str] = []
+        """The packets, as texts, of the POST that is being handled."""
         self.answered: dict[str, Answered] = {}
         """For each HTTP method, the last request that was answered."""
         self.writes: JoinedWrites | None = None

@@ -13,15 +13,16 @@ from typing import Any
 import engineio
 from aiohttp import hdrs, web
 from engineio.async_socket import AsyncSocket
+from engineio.exceptions import EngineIOError
 
 from chatlab.server import websocket
-from chatlab.server.ending import end
-from chatlab.server.packets import packets_in
+from chatlab.server.ending import close, end
+from chatlab.server.packets import SEPARATOR, engine_packet
 from chatlab.server.queue import Answered, PollQueue
 
 UNREADABLE = (ValueError, ConnectionError, web.RequestPayloadError, web.HTTPRequestEntityTooLarge)
 """What is raised for a body that is not complete, too long or not readable."""
-FEW = 20
+FEW = 5
 """Packets of one request that are handled before other connections have their turn."""
 UPGRADE_POLL = 0.1
 """Seconds after which a poll during an upgrade is answered, as in the official server."""
@@ -80,8 +81,7 @@ class Requests:
     async def _post(self, request: web.Request, socket: AsyncSocket) -> web.StreamResponse:
         try:
             with _under_way(request, socket.queue):
-                body = await request.read()
-            socket.queue.posted = packets_in(body, self._eio.max_http_buffer_size)
+                socket.queue.posted = _texts(await request.read(), self._eio.max_http_buffer_size)
         except UNREADABLE:
             return await self._refuse(socket)
         answer = await self._answer(request)
@@ -145,19 +145,31 @@ def _short_while_upgrading(queue: PollQueue) -> Iterator[None]:
         timer.cancel()
 
 
+def _texts(body: bytes, longest: int) -> list[str]:
+    """Return the packets of a body as texts. Raises ValueError if it is too long, or no text."""
+    if len(body) > longest:
+        raise ValueError("a request that is too long")
+    return body.decode().split(SEPARATOR)
+
+
 async def handle_packets(
     eio: engineio.AsyncServer, socket: AsyncSocket, environ: dict[str, Any]
 ) -> None:
-    """Handle the packets of a POST.
+    """Handle the packets of a POST. Raises EngineIOError for one that is not valid.
 
     Engine.IO's own method takes the part of the body that has arrived for all of it: it would lose
     the messages in the rest. And it looks for JSON in each packet.
     """
-    for number, packet in enumerate(socket.queue.posted):
+    for number, text in enumerate(socket.queue.posted):
         if socket.closing:
             break
         if number % FEW == FEW - 1:
             await asyncio.sleep(0)
+        try:
+            packet = engine_packet(text)
+        except ValueError as error:
+            await close(socket)
+            raise EngineIOError(str(error)) from error
         await socket.receive(packet)
     if socket.closed:
         socket.queue.end_poll()

@@ -24,7 +24,16 @@ NAMES = [
 ]
 BEFORE = [f'42["{CHAT_MESSAGE}","x"]', "431[1]", "41", "3", "6", "5", "2probe", "44{}", "40/other,"]
 BEFORE += ["42", "461-0[]", '42["connect"]', "40" + "[" * 9000, b"no header"]
-INSIDE = ["437[]", "432null", '42["where"]', '425["where"]', '42["nothing"]', "40", b"no header"]
+INSIDE = [
+    "430[]",
+    "437[]",
+    "432null",
+    '42["where"]',
+    '425["where"]',
+    '42["nothing"]',
+    "40",
+    b"no header",
+]
 INSIDE += [
     f"421{json.dumps([CHAT_MESSAGE, text])}" for text in ("", 7, "a\nSender: b", "y" * 20_000)
 ]

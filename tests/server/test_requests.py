@@ -11,6 +11,7 @@ from support import turns
 
 from chatlab.client.tab import ChatClient
 from chatlab.harness import Link
+from chatlab.server.ending import TRANSPORTS
 from chatlab.server.queue import PollQueue
 from chatlab.server.transport import attach
 
@@ -140,6 +141,88 @@ async def test_requests_with_other_marks_are_served(served):
                 assert answer.status == 200
             async with session.get(f"{address}&t={number}") as answer:
                 assert answer.status == 200
+
+
+@pytest.mark.parametrize("mark", ["", "&t=1764288000"])
+async def test_requests_with_the_same_time_in_seconds_are_served(served, mark):
+    """C#'s client marks its requests so; those of Java, Swift and Go have no mark at all."""
+    async with aiohttp.ClientSession() as session:
+        address = await opened(session, served.url)
+        for text in ("one", "two", "three"):
+            async with session.post(address + mark, data=packets(text)) as answer:
+                assert answer.status == 200
+            async with session.get(address + mark) as answer:
+                assert text in await answer.text()
+
+
+async def test_repeated_request_with_a_time_ends_the_connection(served):
+    """It comes because the line broke: the first answer may never have arrived."""
+    async with aiohttp.ClientSession() as session:
+        address = f"{await opened(session, served.url)}&t=1764288000"
+        for _ in range(2):
+            await served.log.append("a message")
+        async with aiohttp.ClientSession() as first, first.get(address) as answer:
+            assert answer.status == 200
+        [socket] = served.sio.eio.sockets.values()
+        while not socket.queue.answered["GET"].may_be_lost:
+            await turns(1)
+        async with session.get(address) as answer:
+            assert answer.status == 400
+
+
+async def test_poll_whose_client_has_gone_ends_the_connection(served):
+    """What was taken out of the queue for it is lost, whatever the next request is marked with."""
+    async with aiohttp.ClientSession() as session:
+        address = await opened(session, served.url)
+        [socket] = served.sio.eio.sockets.values()
+        async with aiohttp.ClientSession() as first:
+            poll = asyncio.create_task(first.get(address))
+            while not (socket.queue.polled and socket.queue.idle):
+                await turns(1)
+            poll.cancel()
+            await asyncio.wait([poll])
+        while not all(transport.is_closing() for transport in served.runner.app[TRANSPORTS]):
+            await turns(1)
+        await served.log.append("in the answer that nobody gets")
+        while served.sio.eio.sockets:
+            await turns(1)
+
+
+async def test_posts_beside_each_other_are_handled(served):
+    """Clients of some languages send without waiting; the bodies come one after another here."""
+    texts = [f"message {number}" for number in range(20)]
+    async with aiohttp.ClientSession() as session:
+        address = await opened(session, served.url)
+        posts = (session.post(address, data=packets(text)) for text in texts)
+        for answer in await asyncio.gather(*posts):
+            assert answer.status == 200
+        await served.log.newer(len(texts) - 1)
+    assert sorted(message.text for message in await served.log.after(0)) == sorted(texts)
+
+
+async def test_body_beside_an_unfinished_one_ends_the_connection(served):
+    """Which of them is the first cannot be known: the protocol forbids it."""
+    port = int(served.url.rpartition(":")[2])
+    async with aiohttp.ClientSession() as session:
+        address = await opened(session, served.url)
+        path = address.partition(str(port))[2]
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n4".encode())
+        [socket] = served.sio.eio.sockets.values()
+        while not socket.queue.under_way:
+            await turns(1)
+        async with session.post(address, data=packets("hello")) as answer:
+            assert answer.status == 400
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("query", ["j=0", "j=x"])
+async def test_script_of_another_page_gets_nothing(served, query):
+    """JSONP would hand a page of any origin what is polled; its last users are ten years old."""
+    async with aiohttp.ClientSession() as session:
+        address = f"{served.url}/socket.io/?EIO=4&transport=polling&{query}"
+        async with session.get(address) as answer:
+            assert answer.status == 400
 
 
 async def test_line_that_breaks_under_an_answer_loses_nothing(served):

@@ -1,0 +1,208 @@
+"""What a stranger sends costs the others little time and the server little memory.
+
+An honest client's acknowledgement is measured in the same run without the attack and with it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import sys
+import timeit
+from functools import partial
+
+import aiohttp
+import cloudpickle
+import pytest
+import socketio
+from aiohttp import web
+from engineio.payload import Payload
+from polling import opened
+from support import turns, wired
+
+from chatlab.harness import BackgroundServer
+from chatlab.server import create_app, queue, transport
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import this
+TIMES = 10
+"""How many times the quiet median an acknowledgement may take under an attack."""
+ROUNDS = 30
+MEGABYTE = 1_000_000
+VALUES = b"[" + b"[]," * (MEGABYTE // 3 - 50) + b"[]]"
+"""Many small lists: reading them as JSON takes long."""
+
+
+def finished(folder):
+    """The finished server."""
+    return create_app(db=f"{folder}/chat.db")
+
+
+def naive(folder):
+    """python-socketio as it comes, with the tutorial's answer to a message."""
+    sio, app = socketio.AsyncServer(async_mode="aiohttp"), web.Application()
+    Payload.max_decode_packets = 100_000
+    sio.on("connect", lambda sid, environ, auth=None: None)
+    sio.on("chat message", lambda sid, *arguments: 1)
+    sio.attach(app)
+    return app
+
+
+async def acknowledged(wire):
+    """Return how long each of some acknowledgements takes, in seconds."""
+    times = []
+    for number in range(ROUNDS):
+        start = timeit.default_timer()
+        await wire.emit(number + 1, "hello", f"{id(times)} {number}")
+        times.append(timeit.default_timer() - start)
+    return times
+
+
+@contextlib.asynccontextmanager
+async def attacked(attack, url):
+    """Five attackers, in a process of their own."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    attackers = await asyncio.create_subprocess_exec(
+        *(sys.executable, __file__, attack.__name__, url),
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    assert await attackers.stdout.readline() == b"at work\n"
+    try:
+        yield
+        assert attackers.returncode is None
+    finally:
+        attackers.kill()
+        await attackers.wait()
+
+
+async def main(attack, url):
+    """Attack a server until this process is killed."""
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(attack(session, url))
+        print("at work", flush=True)
+
+
+async def slower(folder, build, attack):
+    """Return how many times as long acknowledgements take while five attackers are at work.
+
+    It is the mean of those over the median of others before.
+    """
+    with BackgroundServer(partial(build, folder), process=True) as server:
+        async with wired(server.url) as wire:
+            await wire.connect()
+            quiet = statistics.median(await acknowledged(wire))
+            async with attacked(attack, server.url):
+                return statistics.fmean(await acknowledged(wire)) / quiet
+
+
+async def post_to_nobody(session, url):
+    """Bodies for a session that does not exist, on two paths."""
+    while True:
+        for path in ("/socket.io/?EIO=4&transport=polling&sid=nobody", "/anything"):
+            async with session.post(url + path, data=b"4" + VALUES):
+                pass
+
+
+async def post_values(session, url):
+    """Bodies that look like JSON, each in a session of its own."""
+    while True:
+        with contextlib.suppress(AssertionError):
+            address = await opened(session, url)
+            async with session.post(address, data=b"4" + VALUES):
+                pass
+
+
+async def send_values(session, url):
+    """The same, as the auth of CONNECT and as an event, over a WebSocket."""
+    while True:
+        for packet in (b"40" + VALUES, b'42["chat message",' + VALUES + b"]"):
+            async with session.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket") as ws:
+                await ws.receive()
+                await ws.send_str(packet.decode())
+                await ws.send_str("40")
+                await ws.receive()
+
+
+async def post_connects(session, url):
+    """Fifty thousand times CONNECT in one request."""
+    while True:
+        with contextlib.suppress(AssertionError):
+            address = await opened(session, url)
+            async with session.post(address, data="\x1e".join(["40"] * 50_000)):
+                pass
+
+
+ATTACKS = [post_to_nobody, post_values, send_values, post_connects]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_attack_costs_an_honest_client_little(tmp_path, attack):
+    """An acknowledgement stays under ten times its quiet median."""
+    assert await slower(tmp_path, finished, attack) < TIMES
+
+
+@pytest.mark.slow
+async def test_attack_stops_a_naive_server(tmp_path):
+    """The control: python-socketio alone reads what it is sent."""
+    assert await slower(tmp_path, naive, post_values) > TIMES
+
+
+async def flood(served):
+    """Let a client be refused many times, and read nothing; return what its queue held at most."""
+    most = 0
+    async with wired(served.url) as wire:
+        [socket] = served.sio.eio.sockets.values()
+        packet = "40/" + "x" * (transport.MAX_CONNECT - 10)
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+            for _ in range(500):
+                await wire.ws.send_str(packet)
+                await turns(5)
+                most = max(most, socket.queue.size)
+    return most
+
+
+async def test_client_that_reads_nothing_is_cut_off(served, monkeypatch):
+    """Each packet is answered, and the answers wait: only so many of them."""
+    monkeypatch.setattr(queue, "MAX_QUEUED", MEGABYTE)
+    assert MEGABYTE < await flood(served) < 2 * MEGABYTE
+    while served.sio.eio.sockets:
+        await turns(1)
+
+
+async def test_queue_without_a_bound_holds_everything(served, monkeypatch):
+    """The control."""
+    monkeypatch.setattr(queue, "MAX_QUEUED", sys.maxsize)
+    assert await flood(served) > 2 * MEGABYTE
+
+
+async def test_long_auth_is_refused_by_name(served):
+    """And the connection goes on: the client may connect with a shorter one."""
+    async with wired(served.url) as wire:
+        refusal = await wire.connect({"token": "x" * transport.MAX_CONNECT})
+        assert json.loads(refusal.removeprefix("44"))["data"]["error"] == "bad auth"
+        assert (await wire.connect({"token": "x" * (transport.MAX_CONNECT - 100)})).startswith("40")
+
+
+@pytest.mark.parametrize("packet", ["430[]", "43[]", "437[]", "4399999999999[]"])
+async def test_acknowledgement_that_nobody_asked_for_is_dropped(served, packet, caplog):
+    """python-socketio would delete its own counter for id 0, and fail to ask anything more."""
+    async with wired(served.url) as wire:
+        await wire.connect()
+        [sid] = served.sio.manager.rooms["/"][None]
+        answers = []
+        for number in (1, 2):
+            await served.sio.emit("where", to=sid, callback=answers.append)
+            assert await wire.packet() == f'42{number}["where"]'
+            await wire.ws.send_str(packet)
+            await wire.ws.send_str(f"43{number}[{number}]")
+        while len(answers) < 2:
+            await turns(1)
+    assert answers == [1, 2]
+    assert caplog.records == []
+
+
+if __name__ == "__main__":
+    asyncio.run(main(globals()[sys.argv[1]], sys.argv[2]))
