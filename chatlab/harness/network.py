@@ -127,14 +127,19 @@ class Wire:
     async def _carry(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, direction: Direction
     ) -> None:
-        """Carry bytes in one direction until the source ends or breaks; then end the target."""
+        """Carry bytes in one direction until the source ends or breaks; then end the target.
+
+        A client may end its half and still read. What a server has ended is over: a client that
+        says nothing more would hold two open files of this process.
+        """
+        end = target.write_eof if direction == "up" else target.close
         try:
             while data := await source.read(CHUNK):
                 await self.traffic.travel(direction, len(data))
                 target.write(data)
                 await target.drain()
             await self.traffic.passage(direction)
-            target.write_eof()
+            end()
         except (OSError, RuntimeError):  # the latter is uvloop's, for a target that has broken
             await self.traffic.passage(direction)
             target.transport.abort()

@@ -71,6 +71,25 @@ async def test_end_of_one_side_reaches_the_other(echo):
         assert await echo.ended.get() == "ended"
 
 
+async def test_link_keeps_nothing_open_for_a_client_that_the_server_has_ended():
+    """The client says nothing and closes nothing: it gets the last bytes, and that is all."""
+
+    async def serve(reader, writer):
+        writer.write(b"goodbye")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with Link(port) as link, client(link.port) as (reader, _):
+        while not link._wires:
+            await turns(1)
+        [wire] = link._wires
+        await asyncio.wait([wire.task])
+        assert [leg.transport.is_closing() for leg in wire.legs] == [True, True]
+        assert await reader.read() == b"goodbye"
+    server.close()
+
+
 async def test_break_of_one_side_reaches_the_other():
     """When the server breaks its connection, so does the client's, once the link has thawed."""
     begun, gone = asyncio.Event(), asyncio.Event()
