@@ -182,10 +182,9 @@ def _opened(
 class _Errors(logging.Handler):
     """Takes what Engine.IO logs: exceptions, and why it refused a client.
 
-    The event loop gets the exceptions, as all others. A WebSocket packet of an unknown type is left
-    out: it is an error of the client, not of the server. Of the refusals, those that somebody has
-    to hear of are logged in our own words: Engine.IO's repeat what a stranger has sent. It logs
-    each cause once.
+    The event loop gets the exceptions, as all others. Of the refusals, those that somebody has to
+    hear of are logged in our own words: Engine.IO's repeat what a stranger has sent. It logs each
+    cause once.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -193,7 +192,7 @@ class _Errors(logging.Handler):
             causes = (words for begin, words in CAUSES.items() if record.msg.startswith(begin))
             for words in causes:
                 LOGGER.warning(words)
-        elif record.msg != "Unknown receive error":
+        else:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": record.getMessage(), "exception": record.exc_info[1]}
             )

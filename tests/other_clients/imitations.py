@@ -53,8 +53,14 @@ KINDS = [
         lambda: itertools.repeat(None),
     ),
     # rikulo/socket.io-client-dart: lib/src/engine/transport/polling_transport.dart, with
-    # `timestampRequests`: milliseconds without a counter
-    Kind("Dart", f"{OFFICIAL}&t={{t}}", f"{THEN}&t={{t}}", lambda: itertools.repeat("mihc6d3f")),
+    # `timestampRequests`: milliseconds without a counter. Two polls in one millisecond look like one
+    # that is repeated: the connection ends, and the client comes back.
+    Kind(
+        "Dart",
+        f"{OFFICIAL}&t={{t}}",
+        f"{THEN}&t={{t}}",
+        lambda: map("mihc{}".format, itertools.count()),
+    ),
     # 1c3t3a/rust-socketio: engineio/src/transport.rs: ADLER-32 of the time, often the same
     Kind(
         "Rust",
