@@ -53,7 +53,7 @@ KINDS = [
         lambda: itertools.repeat(None),
     ),
     # rikulo/socket.io-client-dart: lib/src/engine/transport/polling_transport.dart, with
-    # `timestampRequests`: milliseconds without a counter. Two polls in one millisecond look like one
+    # `timestampRequests`: milliseconds without a counter. Two polls in one of them look like one
     # that is repeated: the connection ends, and the client comes back.
     Kind(
         "Dart",
