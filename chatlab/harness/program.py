@@ -15,12 +15,16 @@ from aiohttp import web
 from chatlab.harness.addresses import where
 from chatlab.harness.serving import serve
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and the usual signal to end."""
+
 
 def run(app: web.Application, host: str = "localhost", port: int = 3000) -> None:
     """Serve an application until Ctrl-C, and say where it is: in the place of aiohttp's `run_app`.
 
     What a stranger may cost is bounded, as `listening` says. Raises OSError if the address or the
-    port cannot be used, and any error of starting the application.
+    port cannot be used, ValueError outside the main thread, and any error of starting the
+    application.
     """
 
     def ready(bound: int) -> None:
@@ -29,8 +33,13 @@ def run(app: web.Application, host: str = "localhost", port: int = 3000) -> None
     async def serving() -> None:
         await serve(lambda: app, host, port, ready, stop_at_signal())
 
-    with asyncio.Runner(loop_factory=new_loop()) as runner:
-        runner.run(serving())
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    try:
+        with asyncio.Runner(loop_factory=new_loop()) as runner:
+            runner.run(serving())
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -43,18 +52,17 @@ def new_loop() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def stop_at_signal() -> asyncio.Event:
-    """Return an event that Ctrl-C sets, or the usual signal to end. The next one ends the program.
+    """Return an event that one of SIGNALS sets. The next one ends the program.
 
     It ends it at once, whatever it is busy with: that is what somebody wants who asks twice.
     """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    signals = (signal.SIGINT, signal.SIGTERM)
 
     def first(*signal_and_frame: Any) -> None:
-        for each in signals:
+        for each in SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         loop.call_soon_threadsafe(stop.set)
 
-    for each in signals:
+    for each in SIGNALS:
         signal.signal(each, first)
     return stop

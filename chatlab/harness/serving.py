@@ -25,8 +25,8 @@ DRAIN = 0.1
 """Seconds that a server, when it stops, gives to unfinished requests."""
 IN_TIME = 75.0
 """Seconds until a connection is closed on which the next request does not come, or its body does
-not. It is longer than nginx keeps a connection for the next request (60): who closes a connection
-that the other one is about to use loses a request."""
+not. nginx keeps a connection for 60 seconds: if the server closed it first, a request that nginx
+is just sending would be lost."""
 MOST_HEADERS, HEADERS_SIZE = 64, 32_768
 """The most headers of a request, and the most bytes of all. Proxies add some, and browsers send
 localhost the cookies of every server there; the official server in Node.js takes half of it."""

@@ -183,8 +183,8 @@ class _Errors(logging.Handler):
     """Takes what Engine.IO logs: exceptions, and why it refused a client.
 
     The event loop gets the exceptions, as all others. Of the refusals, those that somebody has to
-    hear of are logged in our own words: Engine.IO's repeat what a stranger has sent. It logs each
-    cause once.
+    hear of are logged in our own words: the words of Engine.IO contain what a stranger has
+    sent. Engine.IO logs each cause once.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -19,7 +19,7 @@ from aiohttp import hdrs, web
 from yarl import URL
 
 LOGGER = logging.getLogger(__name__)
-ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]{1,100}")
+ORIGIN = re.compile(r"https?://[a-z0-9._:\[\]-]{1,100}")
 """What is allowed or logged. Anything else could be whatever a stranger likes to write."""
 MOST_LOGGED = 10
 """How many of the addresses that it refuses a server logs."""
@@ -73,7 +73,7 @@ class Origins:
     def __init__(self, allowed: Iterable[str] = (), hosts: Collection[str] | None = None) -> None:
         self.allowed = frozenset(map(check_origin, allowed))
         own_names = {"localhost", *(URL(origin).host for origin in self.allowed)}
-        self._hosts = None if hosts is None else own_names | {*hosts}
+        self._hosts = None if hosts is None else own_names | {host.lower() for host in hosts}
         self._logged: set[str] = set()
 
     def add_to(self, sio: socketio.AsyncServer, app: web.Application) -> None:

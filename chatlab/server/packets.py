@@ -24,10 +24,10 @@ from socketio.packet import (
 SEPARATOR = "\x1e"
 """What stands between the packets of one request:
 https://socket.io/docs/v4/engine-io-protocol/#http-long-polling-1"""
-TYPES = tuple(map(str, (CLOSE, PONG, MESSAGE, UPGRADE)))
-"""How a text that a client sends as a packet of Engine.IO may begin."""
-JSON = tuple(f"{MESSAGE}{character}" for character in '[{"')
-"""How a packet begins that Engine.IO reads as JSON. No packet of Socket.IO does."""
+WITHOUT_DATA = {f"{CLOSE}", f"{PONG}", f"{UPGRADE}"}
+"""The packets that a client sends for Engine.IO itself."""
+JSON = '[{" \t\r\n'
+"""How data begins that Engine.IO may read as long JSON. No packet of Socket.IO does."""
 BINARY = "b"
 """How bytes in base64 begin, in a request."""
 MAX_VALUES = 20_000
@@ -61,7 +61,8 @@ class TooLong(Unreadable):
 
 def is_readable(packet: str | bytes) -> bool:
     """Whether this may be a packet of Engine.IO: a look at its first characters tells."""
-    return isinstance(packet, bytes) or (packet.startswith(TYPES) and not packet.startswith(JSON))
+    message = isinstance(packet, bytes) or (packet[:1] == f"{MESSAGE}" and packet[1:2] not in JSON)
+    return message or packet in WITHOUT_DATA
 
 
 def engine_packet(text: str) -> EnginePacket:

@@ -1,13 +1,14 @@
 """The queue of the packets that one connection has to send.
 
 It promises that the answer to a poll is never too long, and that the queue never grows without
-bound. It knows packets of Engine.IO and the connection's WebSocket. It must not know requests.
+bound. It knows packets of Engine.IO, the connection's WebSocket, and which requests wait. It must
+not know what is in a request.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from aiohttp import hdrs
@@ -61,8 +62,8 @@ class PollQueue(asyncio.Queue):
     def __init__(self) -> None:
         super().__init__()
         self.under_way: set[str] = set()
-        """The HTTP methods of the requests that wait for an answer now."""
-        self.posted: list[str] = []
+        """"GET" while a poll waits for an answer, "POST" while a body is being read."""
+        self.posted: Iterable[str] = ()
         """The packets, as texts, of the POST that is being handled."""
         self.answered: dict[str, Answered] = {}
         """For each HTTP method, the last request that was answered."""

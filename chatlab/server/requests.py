@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
+from urllib.parse import parse_qs
 
 import engineio
 from aiohttp import hdrs, web
@@ -43,7 +44,8 @@ class Requests:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer a request. It is no error if the client hangs up before it has the answer."""
-        if _is_invalid(request):
+        query = _query(request)
+        if "transport" not in query or "j" in query:  # `j` is of JSONP, which older versions had
             return bad_request()
         transport = request.transport
         self._transports.add(transport)
@@ -55,11 +57,11 @@ class Requests:
             self._transports.discard(transport)
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        socket = self._eio.sockets.get(request.query.get("sid"))
+        socket = self._eio.sockets.get(_query(request).get("sid"))
         if socket is None or request.method == hdrs.METH_OPTIONS:
             # A new connection, or the question of a browser. Engine.IO refuses an unknown sid.
             return await self._answer(request)
-        if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+        if request.method == hdrs.METH_GET and _upgrades(request):
             taken = socket.upgraded or socket.queue.upgrade
             return await (websocket.refuse if taken else self._answer)(request)
         if socket.upgraded or socket.closing:
@@ -72,19 +74,21 @@ class Requests:
 
     async def _poll(self, request: web.Request, socket: AsyncSocket) -> web.StreamResponse:
         socket.upgrading = False  # Engine.IO would answer a poll at once, and the next one again
-        with _under_way(request, socket.queue), _short_while_upgrading(socket.queue):
+        with _under_way(request.method, socket.queue), _short_while_upgrading(socket.queue):
             answer = await self._answer(request)
+        _note_answered(request, socket.queue)
         if request.transport is None or request.transport.is_closing():
             await end(self._eio, socket.sid)  # nobody gets what was taken out of the queue
         return answer
 
     async def _post(self, request: web.Request, socket: AsyncSocket) -> web.StreamResponse:
         try:
-            with _under_way(request, socket.queue):
+            with _under_way(request.method, socket.queue):
                 socket.queue.posted = _texts(await request.read(), self._eio.max_http_buffer_size)
         except UNREADABLE:
             return await self._refuse(socket)
         answer = await self._answer(request)
+        _note_answered(request, socket.queue)
         if answer.body == b"OK":  # https://socket.io/docs/v4/engine-io-protocol/#sending-data
             answer.body = b"ok"
         return answer
@@ -94,16 +98,22 @@ class Requests:
         return bad_request()
 
 
-def _is_invalid(request: web.Request) -> bool:
-    """Whether it is no request of Engine.IO's fourth version, or asks for JSONP.
+def _upgrades(request: web.Request) -> bool:
+    return request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
 
-    See https://socket.io/docs/v4/engine-io-protocol/#query-parameters. JSONP is of older versions.
+
+def _query(request: web.Request) -> dict[str, str]:
+    """Return the parameters of a request as Engine.IO reads them, which is not as aiohttp does.
+
+    See https://socket.io/docs/v4/engine-io-protocol/#query-parameters.
     """
-    return not request.query.get("transport") or "j" in request.query
+    return {name: values[0] for name, values in parse_qs(request.query_string).items()}
 
 
 def _is_repeated(request: web.Request, queue: PollQueue) -> bool:
-    """Whether a client sends a request again, or two at once: then its connection has to end.
+    """Whether a client sends a request again, or two polls or two bodies at once.
+
+    Then its connection has to end.
 
     Browsers and aiohttp repeat a request by themselves if the connection breaks before the answer
     arrives. Then the messages in the first answer are lost, and Engine.IO would go on after them.
@@ -111,7 +121,7 @@ def _is_repeated(request: web.Request, queue: PollQueue) -> bool:
     time in seconds (C#), two requests may share it: it is a repeat if the answer may be lost.
     Some clients do not mark their requests at all.
     """
-    mark = request.query.get("t")
+    mark = _query(request).get("t")
     last = queue.answered.get(request.method)
     if request.method in queue.under_way:
         return True
@@ -121,15 +131,23 @@ def _is_repeated(request: web.Request, queue: PollQueue) -> bool:
 
 
 @contextlib.contextmanager
-def _under_way(request: web.Request, queue: PollQueue) -> Iterator[None]:
-    """Note that a poll waits, or that the body of a POST is read; and then that it was."""
-    queue.under_way.add(request.method)
+def _under_way(method: str, queue: PollQueue) -> Iterator[None]:
+    """Note that a poll waits, or that the body of a POST is read."""
+    queue.under_way.add(method)
     try:
         yield
     finally:
-        queue.under_way.discard(request.method)
-        mark, transport = request.query.get("t"), request.transport
-        queue.answered[request.method] = Answered(mark, transport, request.keep_alive)
+        queue.under_way.discard(method)
+
+
+def _note_answered(request: web.Request, queue: PollQueue) -> None:
+    """Note that a request has its answer, and whether its connection may be used again.
+
+    A proxy may send "Connection: upgrade" with every request, and close the connection after it.
+    """
+    kept = request.keep_alive and "upgrade" not in request.headers.get(hdrs.CONNECTION, "").lower()
+    mark = _query(request).get("t")
+    queue.answered[request.method] = Answered(mark, request.transport, kept)
 
 
 @contextlib.contextmanager
@@ -145,11 +163,20 @@ def _short_while_upgrading(queue: PollQueue) -> Iterator[None]:
         timer.cancel()
 
 
-def _texts(body: bytes, longest: int) -> list[str]:
-    """Return the packets of a body as texts. Raises ValueError if it is too long, or no text."""
+def _texts(body: bytes, longest: int) -> Iterator[str]:
+    """Yield the packets of a body. Raises ValueError if it is too long, or no text."""
     if len(body) > longest:
         raise ValueError("a request that is too long")
-    return body.decode().split(SEPARATOR)
+    return _split(body.decode())
+
+
+def _split(text: str) -> Iterator[str]:
+    """Yield the packets of a request one by one: of thousands, the second may be the last."""
+    start = 0
+    while (end := text.find(SEPARATOR, start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
 
 
 async def handle_packets(
@@ -160,7 +187,8 @@ async def handle_packets(
     Engine.IO's own method takes the part of the body that has arrived for all of it: it would lose
     the messages in the rest. And it looks for JSON in each packet.
     """
-    for number, text in enumerate(socket.queue.posted):
+    texts, socket.queue.posted = socket.queue.posted, ()
+    for number, text in enumerate(texts):
         if socket.closing:
             break
         if number % FEW == FEW - 1:

@@ -1,9 +1,8 @@
 """Socket.IO on aiohttp, with what python-engineio lacks of the protocol and loses of messages.
 
-python-engineio reads a request before all of it has arrived, waits for ever for a client that does
-not go on, and an invalid packet ends in a traceback. The modules `requests`, `websocket`, `queue`,
-`packets` and `ending` correct this, and this module attaches them to a server. It must not know the
-chat.
+python-engineio reads a request before all of it has arrived, for example. The modules `requests`,
+`websocket`, `queue`, `packets` and `ending` correct this, and this module attaches them to a
+server. It must not know the chat.
 """
 
 from __future__ import annotations
@@ -38,7 +37,8 @@ from chatlab.server.websocket import WebSocket
 #       `queue.get`, then with `queue.get_nowait` until QueueEmpty; None in the queue ends a
 #       WebSocket. A POST is answered with "OK".
 #   Packet: packet_type, data, and the types OPEN to NOOP
-#   the environ of a request: "aiohttp.request"
+#   the environ of a request: "aiohttp.request"; the query is read with parse_qs
+#   what is logged for a client that is refused: see CAUSES in `app`
 # python-socketio
 #   AsyncServer: eio, environ, handlers, manager. A namespace that it does not know is refused with
 #       "Unable to connect".
@@ -53,7 +53,7 @@ from chatlab.server.websocket import WebSocket
 PATH = "socket.io"
 """Where Socket.IO is, in the application."""
 CONNECT_TIMEOUT = 45.0
-"""Seconds in which a connection has to send CONNECT, as in the official server."""
+"""Seconds in which a connection has to join a namespace, as in the official server."""
 ORDERED = tuple(map(str, (CONNECT, *ATTACHED)))
 """The types of packet that are valid only before CONNECT or only after it."""
 REFUSAL = Refused("bad auth", f"CONNECT has more than {MAX_CONNECT:,} characters")
@@ -108,16 +108,20 @@ async def _receive(sio: socketio.AsyncServer, receive: Receive, eio_sid: str, da
     if eio_sid not in sio.eio.sockets or sio.eio.sockets[eio_sid].closing:
         return  # it arrived after the connection was ended
     try:
-        _check_order(sio, eio_sid, data)
+        namespace = _check_order(sio, eio_sid, data)
         await receive(eio_sid, data)
+        if namespace and sio.manager.sid_from_eio_sid(eio_sid, namespace) is not None:
+            sio.eio.sockets[eio_sid].queue.deadline.cancel()
     except TooLong:
         await sio.eio.send(eio_sid, TOO_LONG)
     except Unreadable:
         await end(sio.eio, eio_sid)
 
 
-def _check_order(sio: socketio.AsyncServer, eio_sid: str, data: Any) -> None:
-    """Raise Unreadable for no packet, a second CONNECT, or attachments before the first CONNECT.
+def _check_order(sio: socketio.AsyncServer, eio_sid: str, data: Any) -> str | None:
+    """Return the namespace of a CONNECT or of a packet with attachments; None for other packets.
+
+    Raises Unreadable for no packet, a second CONNECT, or attachments before the first CONNECT.
 
     The official client sends a second CONNECT if `connect()` is called while it connects.
     python-socketio would refuse it, and the client would then ignore all events without an error.
@@ -125,9 +129,10 @@ def _check_order(sio: socketio.AsyncServer, eio_sid: str, data: Any) -> None:
     if not isinstance(data, str | bytes):
         raise Unreadable("what Engine.IO takes for JSON")
     if isinstance(data, bytes) or not data.startswith(ORDERED):
-        return
+        return None
     packet = StrictPacket(encoded_packet=data)
-    connected = sio.manager.sid_from_eio_sid(eio_sid, packet.namespace or "/") is not None
+    namespace = packet.namespace or "/"
+    connected = sio.manager.sid_from_eio_sid(eio_sid, namespace) is not None
     if connected == (packet.packet_type == CONNECT):
         raise Unreadable("a CONNECT or attachments out of turn")
-    sio.eio.sockets[eio_sid].queue.deadline.cancel()
+    return namespace

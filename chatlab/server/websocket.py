@@ -1,7 +1,8 @@
 """The WebSocket of a connection, from its first frame or from an upgrade.
 
-python-engineio waits for ever for an upgrade that does not go on, and a packet that it cannot read
-ends in a traceback. This module knows Engine.IO's connections. It must not know Socket.IO.
+python-engineio waits for ever for an upgrade that does not go on, and for a client that takes no
+more bytes, and a packet that it cannot read ends in a traceback. This module knows Engine.IO's
+connections. It must not know Socket.IO.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ PROBE, UPGRADE = "2probe", "5"
 """What a client sends first and second while it upgrades:
 https://socket.io/docs/v4/engine-io-protocol/#upgrade"""
 NOOP = "6"
-"""What Swift's client may send then. It means nothing."""
+"""What Swift's client may send right after an upgrade. It means nothing."""
+LAST_BYTES = 5.0
+"""Seconds that a client has to take what was sent to it before its connection ended."""
 
 
 class WebSocket:
@@ -37,6 +40,9 @@ class WebSocket:
     """Whether the client has tried an upgrade, and it works."""
     _unprobed = False
     """Whether the client upgrades without a try."""
+
+    _abort: asyncio.TimerHandle | None = None
+    """Ends the connection of a client that takes no more bytes."""
 
     def __init__(
         self, handler: Callable[[WebSocket], Awaitable[None]], server: engineio.AsyncServer
@@ -61,6 +67,8 @@ class WebSocket:
     def _ended(self) -> None:
         """Go on with polling if the upgrade failed; else nothing can be sent any more."""
         self._socket.queue.upgrade = None
+        if self._abort:
+            self._abort.cancel()
         if self._socket.upgraded:
             self._socket.queue.clear()
         else:
@@ -95,9 +103,13 @@ class WebSocket:
         return PROBE if self._unprobed else data
 
     async def _receive(self) -> str | bytes:
-        message = await self._ws.receive()
-        if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-            raise OSError("the WebSocket is closed")
+        try:
+            message = await self._ws.receive()
+            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                raise OSError("the WebSocket is closed")
+        except (OSError, asyncio.CancelledError):  # Engine.IO cancels it for a client that is gone
+            self._abort = asyncio.get_running_loop().call_later(LAST_BYTES, self._writes.abort)
+            raise
         return message.data
 
     async def send(self, data: str | bytes) -> None:

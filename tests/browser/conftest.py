@@ -75,6 +75,8 @@ class Process:
 def browser():
     """Chromium, without a window."""
     path = chromium()
+    if not BROWSER_CLIENT.exists():
+        missing("the Socket.IO browser client is not installed: npm was missing at the set-up")
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
@@ -109,8 +111,6 @@ def options():
 @pytest.fixture
 def server(browser, tmp_path, db, options):
     """The finished server, `python -m chatlab`, which says where it is and nothing else."""
-    if not BROWSER_CLIENT.exists():
-        missing("the Socket.IO browser client is not installed: npm was missing at the set-up")
     server = Process(tmp_path / "said.txt", "chatlab", "--db", db, *options).start()
     yield server
     server.stop()
@@ -132,12 +132,15 @@ def start(browser, db):
 
 
 @pytest.fixture
-def open_tab(context, server):
-    """A function that opens the chat page in another tab, and waits until it is connected."""
+def open_tab(context, request):
+    """A function that opens the chat page in another tab, and waits until it is connected.
+
+    It is the page of the finished server, if no other is named.
+    """
 
     def open_tab(url=None):
         tab = Tab(context.new_page())
-        tab.page.goto(url or server.url)
+        tab.page.goto(url or request.getfixturevalue("server").url)
         tab.says("connected")
         return tab
 

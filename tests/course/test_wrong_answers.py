@@ -53,8 +53,9 @@ def defines(source):
 
 
 def has_await(node):
+    called = node.func if isinstance(node, ast.Call) else None
     return isinstance(node, ast.Await) or (
-        isinstance(node, ast.Attribute) and node.attr in ("create_task", "open")
+        isinstance(called, ast.Attribute) and called.attr in ("create_task", "open")
     )
 
 

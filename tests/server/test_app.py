@@ -176,7 +176,9 @@ async def test_packet_that_makes_no_sense_ends_its_connection_only(served, packe
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("packet", ["9", "x", "", "2", "0", "4[[]]"])
+@pytest.mark.parametrize(
+    "packet", ["9", "x", "", "2", "0", "4[[]]", "3" + "[" * 100_000, "4 [[]]", "1[]", "5{}"]
+)
 async def test_packet_of_no_known_type_ends_its_connection_only(served, caplog, packet):
     """The official server closes it too: a client that sends this is no client of Engine.IO."""
     async with wired(served.url) as ann:

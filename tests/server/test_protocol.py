@@ -371,6 +371,8 @@ async def an_unknown_namespace_is_refused(peer):
 async def a_connection_that_never_connects_is_closed(peer):
     async with peer.socket() as ws:
         await ws.receive()
+        await ws.send_str("40/nope,")
+        await ws.receive()
         await closed(ws)
 
 

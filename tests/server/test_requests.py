@@ -1,4 +1,4 @@
-"""The middlewares: no message in a request or in an answer is lost."""
+"""Requests: no message in a request or in an answer is lost."""
 
 import asyncio
 
@@ -8,6 +8,7 @@ import socketio
 from aiohttp import web
 from polling import opened, packets
 from support import turns
+from yarl import URL
 
 from chatlab.client.tab import ChatClient
 from chatlab.harness import Link
@@ -216,12 +217,52 @@ async def test_body_beside_an_unfinished_one_ends_the_connection(served):
         writer.transport.abort()
 
 
-@pytest.mark.parametrize("query", ["j=0", "j=x"])
+async def test_proxy_that_closes_after_each_answer_loses_no_client(served):
+    """nginx may send "Connection: upgrade" with a poll, and it closes its connection afterwards."""
+    async with aiohttp.ClientSession() as session:
+        address = f"{await opened(session, served.url)}&t=1764288000"
+    for text in ("one", "two", "three"):
+        await served.log.append(text)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(address, headers={"Connection": "upgrade"}) as answer,
+        ):
+            assert text in await answer.text()
+
+
+@pytest.mark.parametrize("name", ["sid=&sid", "%2573id"])
+async def test_session_is_found_as_engineio_finds_it(served, name):
+    """Else such a request would pass by all that is checked here."""
+    async with aiohttp.ClientSession() as session:
+        address = (await opened(session, served.url)).replace("sid", name)
+        [socket] = served.sio.eio.sockets.values()
+        poll = asyncio.create_task(session.get(URL(address, encoded=True)))
+        while not (socket.queue.polled and socket.queue.idle):
+            await turns(1)
+        async with session.get(URL(address, encoded=True)) as answer:
+            assert answer.status == 400
+        assert await (await poll).text() == "1"
+
+
+async def test_post_with_the_headers_of_a_websocket_is_a_post(served):
+    """Its messages are taken once."""
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    headers |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "MDEyMzQ1Njc4OTAxMjM0NQ=="}
+    async with aiohttp.ClientSession() as session:
+        address = await opened(session, served.url)
+        async with session.post(address, data=packets("once"), headers=headers) as answer:
+            assert (answer.status, await answer.text()) == (200, "ok")
+    await served.log.newer(0)
+    await turns()
+    assert [message.text for message in await served.log.after(0)] == ["once"]
+
+
+@pytest.mark.parametrize("query", ["j=0", "j=x", "%256A=0"])
 async def test_script_of_another_page_gets_nothing(served, query):
     """JSONP would hand a page of any origin what is polled; its last users are ten years old."""
     async with aiohttp.ClientSession() as session:
         address = f"{served.url}/socket.io/?EIO=4&transport=polling&{query}"
-        async with session.get(address) as answer:
+        async with session.get(URL(address, encoded=True)) as answer:
             assert answer.status == 400
 
 
