@@ -132,10 +132,10 @@ def start(browser, db):
 
 
 @pytest.fixture
-def open_tab(context, request):
+def open_tab(context, request, options):
     """A function that opens the chat page in another tab, and waits until it is connected.
 
-    It is the page of the finished server, if no other is named.
+    It is the page of the finished server, which has the `options`, if no other is named.
     """
 
     def open_tab(url=None):
