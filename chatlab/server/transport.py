@@ -105,13 +105,14 @@ def _correct_times(eio: engineio.AsyncServer, queue: PollQueue) -> None:
 
 async def _receive(sio: socketio.AsyncServer, receive: Receive, eio_sid: str, data: Any) -> None:
     """Give a packet to Socket.IO. End the connection if it is invalid: the official server does."""
-    if eio_sid not in sio.eio.sockets or sio.eio.sockets[eio_sid].closing:
+    socket = sio.eio.sockets.get(eio_sid)
+    if socket is None or socket.closing:
         return  # it arrived after the connection was ended
     try:
         namespace = _check_order(sio, eio_sid, data)
         await receive(eio_sid, data)
         if namespace and sio.manager.sid_from_eio_sid(eio_sid, namespace) is not None:
-            sio.eio.sockets[eio_sid].queue.deadline.cancel()
+            socket.queue.deadline.cancel()
     except TooLong:
         await sio.eio.send(eio_sid, TOO_LONG)
     except Unreadable:
