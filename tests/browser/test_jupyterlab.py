@@ -83,9 +83,12 @@ class Workbench:
         """Keep an error, and apart from the others those of a server that does not answer its page.
 
         Run All closes the lab at the end, and the page in its frame goes on trying to reconnect.
+        If the frame looks for its page only then, it also asks Jupyter's proxy, which answers 500.
         Chromium tells each attempt, and no script of a page can keep it quiet.
         """
-        gone = "net::ERR_" in message.text and not message.location["url"].startswith(self.url)
+        asked = message.location["url"]
+        gone = "net::ERR_" in message.text and not asked.startswith(self.url)
+        gone |= "status of 500" in message.text and asked.startswith(f"{self.url}proxy/")
         if message.type == "error":
             (self.unanswered if gone else self.complaints).append(message.text)
 
