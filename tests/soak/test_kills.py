@@ -20,7 +20,7 @@ from chatlab.server.app import create_app
 
 LOOPS = int(os.environ.get("CHATLAB_LOOPS", "100"))
 FEW_LOOPS = min(LOOPS, 10)
-SENDERS, MESSAGES = 4, 50
+SENDERS, MESSAGES = 4, 200
 """How many send at the same time, and how much each of them, between two kills."""
 SEED = 9
 
