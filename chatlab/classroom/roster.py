@@ -186,7 +186,8 @@ class Roster:
         """Count a new name from an address, and forget another one if there are too many.
 
         From an address with too many new names, a name takes the place of another one from there.
-        So somebody who takes names and leaves keeps nobody out who is behind the same router.
+        So somebody who takes names and leaves keeps nobody out who is behind the same router. It is
+        the one who left last: whoever takes many names loses those, and nobody else a name.
         """
         names, now = self._new_names.of(address), self._clock()
         if wait := names.wait(now):
@@ -201,14 +202,18 @@ class Roster:
         names.take(now)
 
     def _forget_one(self, network: str | None = None) -> bool:
-        """Forget who left longest ago and has written nothing. Return whether there is such one."""
+        """Forget one who is away and has written nothing. Return whether there is such one.
+
+        It is who left last from that network; without a network, who left longest ago of all.
+        """
         away = [
             student
             for student in self._students.values()
             if not student.sids and not student.wrote and network in (None, student.network)
         ]
         if away:
-            self._forget(min(away, key=lambda student: student.seen_at))
+            choose = min if network is None else max
+            self._forget(choose(away, key=lambda student: student.seen_at))
         return bool(away)
 
     def _forget(self, student: Student) -> None:

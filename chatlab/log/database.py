@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from os import PathLike
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Generic, Self, TypeVar
 
@@ -29,6 +29,9 @@ was in vain, later ones try once, until one succeeds."""
 MAX_BATCH = 1000
 """The most writes in one transaction. The query for their keys has a placeholder for each of them,
 and SQLite allows 32,766 in a query."""
+
+LOOK_EVERY = 1.0
+"""Seconds without a write after which the writer looks whether its file is still there."""
 
 T = TypeVar("T")
 Job = tuple[Callable[[], Any], Future[Any]]
@@ -48,7 +51,9 @@ class Writer:
         self._db: sqlite3.Connection | None = None
         self._lock: sqlite3.Connection | None = None
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._thread = Thread(target=_work, args=(self._jobs,), name="sqlite", daemon=True)
+        self._thread = Thread(
+            target=_work, args=(self._jobs, self._look), name="sqlite", daemon=True
+        )
         self._tries = TRIES
         self._failing = False
 
@@ -113,7 +118,8 @@ class Writer:
     def _connect(self) -> sqlite3.Connection:
         self._file.create()
         try:
-            return sqlite3.connect(self._path, isolation_level=None)
+            seconds = PRAGMAS["busy_timeout"] / 1000
+            return sqlite3.connect(self._path, timeout=seconds, isolation_level=None)
         except sqlite3.Error as error:
             raise type(error)(f"cannot open {self._path}: {error}") from error
 
@@ -134,6 +140,12 @@ class Writer:
                     raise
             tries += 1
 
+    def _look(self) -> None:
+        """Look whether the file is there. If it was moved, what is stored already goes with it."""
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._file.check(self._db)
+
     def _disconnect(self, db: sqlite3.Connection) -> None:
         with suppress(sqlite3.Error):
             self._file.check(db)
@@ -142,8 +154,15 @@ class Writer:
             self._lock.close()
 
 
-def _work(jobs: SimpleQueue[Job | None]) -> None:
-    while (job := jobs.get()) is not None:
+def _work(jobs: SimpleQueue[Job | None], idle: Callable[[], None]) -> None:
+    while True:
+        try:
+            job = jobs.get(timeout=LOOK_EVERY)
+        except Empty:
+            idle()
+            continue
+        if job is None:
+            return
         work, done = job
         if done.set_running_or_notify_cancel():
             try:

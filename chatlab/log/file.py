@@ -26,9 +26,19 @@ class DatabaseFile:
         self._opened: list[tuple[int, int] | None] | None = None
         """What identifies each of the files, when they are open; None for one that is missing."""
         self._gone = False
+        self._parts = PARTS
 
     def create(self) -> None:
-        """Make the file if there is none. SQLite gives "-wal" and "-shm" the same rights."""
+        """Make the file if there is none. SQLite gives "-wal" and "-shm" the same rights.
+
+        Raises sqlite3.OperationalError if "-wal" has rows of a file that was moved away: SQLite
+        would delete it.
+        """
+        if not os.path.exists(self.path) and _size(f"{self.path}-wal"):
+            raise sqlite3.OperationalError(
+                f"{self.path} is gone, but {self.path}-wal is there, with messages of it: "
+                "put the file back, or delete the other one too"
+            )
         _create(self.path, OWNER_ONLY)
 
     def remember(self) -> None:
@@ -39,7 +49,8 @@ class DatabaseFile:
         """Raise sqlite3.OperationalError if the files that `db` has open are not in their place.
 
         SQLite would go on writing into a file that was moved or deleted, and nobody would find it
-        there. Once is for ever, also if the file comes back: somebody may have changed it.
+        there. After that it fails for ever, even if the file comes back: somebody may have changed
+        it.
         """
         if self._opened is None or (not self._gone and self._found() == self._opened):
             return
@@ -58,17 +69,23 @@ class DatabaseFile:
         wherever SQLite does, and ends with its process, also after `kill -9`. Raises sqlite3.Error,
         with a sentence, if another server has the lock, or if the file cannot have one.
         """
-        found = os.stat(self.path)
+        try:
+            found = os.stat(self.path)
+        except OSError as error:
+            raise sqlite3.OperationalError(f"cannot find {self.path}: {error.strerror}") from error
         if found.st_nlink > 1:
             raise sqlite3.OperationalError(
                 "it has a second name, a hard link, and SQLite would lose rows"
             )
         _create(f"{self.path}.{use}", found.st_mode & 0o777)
-        return _locked(f"{self.path}.{use}")
+        lock = _locked(f"{self.path}.{use}")
+        self._parts += (f".{use}",)  # without it, another server would get a lock of its own
+        self.remember()
+        return lock
 
     def _found(self) -> list[tuple[int, int] | None]:
         """Return what identifies each of the files; None for one that is not there."""
-        return [_identity(f"{self.path}{part}") for part in PARTS]
+        return [_identity(f"{self.path}{part}") for part in self._parts]
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -90,7 +107,9 @@ def _locked(path: str) -> sqlite3.Connection:
     except sqlite3.Error as error:
         reason = f"cannot lock {path}: {error}"
         if is_busy(error):
-            reason = f"another server has it open, process {_holder(lock)}"
+            reason = "another server has it open"
+            with suppress(sqlite3.Error):  # it is just writing there who it is
+                reason += f", process {_holder(lock)}"
         lock.close()
         raise type(error)(reason) from error
     return lock
@@ -107,6 +126,13 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _create(path: str, mode: int) -> None:

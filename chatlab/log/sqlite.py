@@ -80,7 +80,7 @@ class MessageLog(Openable, Log):
         Raises sqlite3.DatabaseError, with a sentence, if the file cannot be opened, is no SQLite
         database, or belongs to something else.
         """
-        self._writer = Writer(self.path)
+        self._writer, self._reader = Writer(self.path), None
         try:
             await self._writer.open(_prepare)
             await self._look()
@@ -88,6 +88,8 @@ class MessageLog(Openable, Log):
             # SQLite opens -wal only now; later, it may have gone.
             await self._reader.execute_fetchall("SELECT id FROM messages LIMIT 1")
         except sqlite3.Error as error:
+            if self._reader is not None:
+                await self._reader.close()
             await self._writer.close()
             raise self._unusable(error) from error
         self._batches = Batches(self._write)

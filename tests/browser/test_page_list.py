@@ -274,7 +274,28 @@ def test_short_log_has_no_button(open_tab):
     expect(earlier(tab)).to_be_hidden()
 
 
+def test_message_of_the_reader_of_earlier_ones_is_shown(open_tab, long_log):
+    """The list goes to its end: it could not be seen anywhere else."""
+    tab = open_tab()
+    shows_last(tab, STAY)
+    tab.press("Earlier messages")
+    shows_last(tab, STAY + STEP)
+    tab.send("mine")
+    expect(tab.messages.last).to_have_text("mine")
+    tab.holds()
+
+
 # A message that is written while many arrive.
+
+SEND = """(text) => {
+  document.getElementById("text").value = text;
+  document.getElementById("form").requestSubmit();
+}"""
+"""Writes and sends a message, without a pause before the next one."""
+
+
+ANSWER_LATE = 60
+"""Seconds in which the second of two messages is not answered."""
 
 
 def slow(sio, log):
@@ -290,7 +311,17 @@ def slow(sio, log):
         if text == "second":
             page = [["old 1", 1], ["old 2", 2], ["first", 3], ["second", 4]]
             await sio.emit(CHAT_MESSAGES, (page,), to=sid)
+        if text == "unanswered":
+            await asyncio.sleep(ANSWER_LATE)
         return 3 if text == "first" else 4
+
+
+def test_messages_keep_their_order_while_they_wait_for_their_turn(open_tab, start):
+    """The first one is stored and the second is not: the first stays above it."""
+    tab = open_tab(address(start(slow)))
+    tab.page.evaluate("() => ['first', 'unanswered'].forEach(send)".replace("send", SEND))
+    expect(tab.pending.first).to_have_text("firstsent; those before it are still coming")
+    expect(tab.pending.nth(1)).to_contain_text("unanswered")
 
 
 def test_message_that_is_stored_is_shown_until_its_turn_comes(open_tab, start):

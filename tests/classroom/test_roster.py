@@ -154,9 +154,21 @@ def test_who_takes_names_and_leaves_keeps_nobody_out_behind_the_same_router(rost
             roster.of(str(number)).wrote = True
         roster.leave(str(number))
     assert len(roster) == 1 + NEW_NAMES
-    assert [roster.knows(f"s{number}", OTHER) for number in (0, 1, 2, 3)] == [True] * 3 + [False]
+    assert [roster.knows(f"s{number}", OTHER) for number in (0, 1, 2, 3)] == [True] * 4
+    assert not roster.knows("s4000", OTHER)
     assert roster.knows("Ann", BADGE)
     assert refusal(roster.join, "Bob", BADGE, "bob", HERE) is None
+
+
+def test_who_takes_names_and_leaves_takes_no_name_of_a_silent_student(roster, clock):
+    """Not behind the same router either: each new name takes the place of the one before."""
+    roster.join("Bob", BADGE, "bob", HERE)
+    roster.leave("bob")
+    for number in range(2 * NEW_NAMES):
+        clock.now += 0.001
+        roster.join(f"s{number}", OTHER, str(number), HERE)
+        roster.leave(str(number))
+    assert roster.knows("Bob", BADGE)
 
 
 def test_name_that_is_freed_makes_room_where_it_came_from(roster, clock):

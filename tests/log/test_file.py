@@ -304,6 +304,47 @@ async def test_what_was_stored_goes_with_the_file_that_is_moved(path):
 
 
 @posix
+async def moved_while_nobody_writes(path):
+    """Move the file of a log at rest; return what is in it, read as SQLite alone reads it."""
+    moved = path.with_name("moved.db")
+    async with served(path) as log:
+        await log.append("a")
+        os.rename(path, moved)
+        for _ in range(100):
+            with contextlib.suppress(sqlite3.OperationalError):  # it has no table yet
+                if texts := stored(moved):
+                    return texts
+            await asyncio.sleep(0.01)
+    return []
+
+
+@posix
+@pytest.mark.parametrize(("every", "texts"), [(0.01, ["a"]), (PATIENCE, [])])
+async def test_what_was_stored_goes_along_before_the_next_message(path, monkeypatch, every, texts):
+    """The server may be killed before it comes. The control: one that looks too late."""
+    monkeypatch.setattr(chatlab.log.database, "LOOK_EVERY", every)
+    assert await moved_while_nobody_writes(path) == texts
+
+
+async def test_rows_of_a_file_that_was_moved_away_are_not_deleted(path):
+    """SQLite would delete "-wal" if a new and empty file took the place of the other one."""
+    path.with_name("chat.db-wal").write_bytes(b"rows")
+    with pytest.raises(sqlite3.OperationalError, match="put the file back"):
+        await MessageLog(path)
+    assert not path.exists()
+    assert path.with_name("chat.db-wal").read_bytes() == b"rows"
+
+
+@posix
+async def test_lock_that_is_deleted_ends_the_server(path):
+    """A second server could get a lock of its own: so the first one stores nothing more."""
+    async with served(path) as log:
+        await log.append("a")
+        path.with_name("chat.db.serving").unlink()
+        with pytest.raises(sqlite3.OperationalError, match="moved, replaced or deleted"):
+            await log.append("b")
+
+
 async def test_old_wal_does_no_harm_to_a_file_that_took_the_place(path):
     """A restored copy is as it was when it was copied, and the next server goes on with it."""
     async with served(path) as log:

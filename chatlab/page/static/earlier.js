@@ -5,6 +5,7 @@
 import { fitting } from "./list.js";
 
 const STEP = { items: 500, characters: 100_000 }; // of messages that are put in front at a time
+const ANSWER_WITHIN = 10_000; // milliseconds
 const button = document.getElementById("earlier");
 
 // The messages before the offset `end` that a new connection gets: `{ rows, gone }`, where the
@@ -18,7 +19,10 @@ function messagesBefore(end, line) {
       if (page.at(-1)[1] >= end - 1) resolve({ rows, gone });
     };
     line.on("catching up", ({ after, outcome }) => {
-      if (outcome === "gap") gone = Math.min(after, end - 1);
+      if (outcome === "gap") {
+        gone = Math.min(after, end - 1);
+        rows.splice(0, rows.length, ...rows.filter(([, offset]) => offset > gone));
+      }
       if (outcome === "reset") resolve(); // the page notices that too, when it connects again
     });
     line.on("chat message", (...row) => take([row]));
@@ -26,6 +30,7 @@ function messagesBefore(end, line) {
     line.on("caught up", () => resolve({ rows, gone }));
     line.on("connect_error", () => resolve());
     line.on("disconnect", () => resolve());
+    setTimeout(resolve, ANSWER_WITHIN); // the button works again
   });
 }
 

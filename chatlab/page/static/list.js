@@ -52,6 +52,12 @@ export class MessageList {
     this.changed();
   }
 
+  // Show the newest item, wherever the reader was.
+  follow() {
+    this.#following = true;
+    this.#schedule();
+  }
+
   // From now on, what the reader has in view stays there.
   stay() {
     this.#following = false;

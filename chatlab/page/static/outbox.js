@@ -122,7 +122,8 @@ export class Outbox {
   }
 
   #stored(message, answer) {
-    if (this.comesLater(answer)) this.sent.push({ text: message.text, offset: answer });
+    // The same object, so that its place on the page stays the same.
+    if (this.comesLater(answer)) this.sent.push(Object.assign(message, { offset: answer }));
     this.remove(message);
   }
 

@@ -275,6 +275,7 @@ form.onsubmit = (event) => {
   event.preventDefault();
   reporter.report("send", text.value);
   outbox.add(text.value);
+  list.follow(); // what was written will come there
   if (!socket?.connected) countAsOld();
   text.value = "";
 };
