@@ -172,9 +172,8 @@ class ClassHandlers:
 
     async def _send_question(self, student: Student, sid: str) -> None:
         callback = partial(self._on_answer, student, sid, self.log.head)
-        with suppress(
-            Exception
-        ):  # whatever a broken connection raises: the page is shown as silent
+        # Whatever a broken connection raises: the page is shown as silent.
+        with suppress(Exception):
             await self.sio.emit(WHERE, to=sid, callback=callback)
 
     def _on_answer(self, student: Student, sid: str, head: int, *answer: Any) -> None:

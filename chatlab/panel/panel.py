@@ -125,7 +125,9 @@ class Panel:
         """
         try:
             host = request.url.host or ""
-            if FORWARDED in request.headers:  # a foreign page could say it too: it has not the key
+            if (
+                FORWARDED in request.headers
+            ):  # a foreign page could say it too: it does not have the key
                 self.hosts.add(host)
             return host in self.hosts or ipaddress.ip_address(host) is not None
         except ValueError:

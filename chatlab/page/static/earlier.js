@@ -1,5 +1,5 @@
-// The button for the messages before those that the list shows. The page has in memory what it
-// shows, and not all that it ever got. So it asks the server again, as any client does that has an
+// The button for the messages before those that the list shows. The page keeps only what
+// it shows. So it asks the server again, as any client does that has an
 // older offset, over a connection of its own.
 
 import { fitting } from "./list.js";
