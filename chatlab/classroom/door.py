@@ -89,8 +89,8 @@ class Door:
     """Checks join codes, and counts the wrong ones of each address.
 
     So nobody can try enough codes to find the right one. A person who tries blocks only new
-    students at the same address, or, with more than MAX_ADDRESSES of them, all new ones. Even 1,000 addresses try only 100 codes a second; there are 887
-    million.
+    students at the same address, or, with more than MAX_ADDRESSES of them, all new ones. Even 1,000
+    addresses try only 100 codes a second; there are 887 million.
     """
 
     def __init__(self, code: str, clock: Callable[[], float]) -> None:

@@ -42,7 +42,8 @@ class Student:
     network: str = ""
     """The network address from which the name was taken."""
     wrote: bool = False
-    """Whether the student has written: then the name stays, while the class runs and nobody frees it."""
+    """Whether the student has written: then the name stays while the class runs, unless
+    somebody frees it."""
     sids: list[str] = field(default_factory=list)
     """The student's connections, the newest last."""
     offset: int = 0
