@@ -52,8 +52,9 @@ export class MessageList {
     this.changed();
   }
 
-  // Show the newest item, wherever the reader was.
-  follow() {
+  // Show the newest items if they are held back, because the reader asked for many older ones.
+  release() {
+    if (!this.#cut && !this.#surplus) return;
     this.#following = true;
     this.#schedule();
   }

@@ -275,7 +275,7 @@ form.onsubmit = (event) => {
   event.preventDefault();
   reporter.report("send", text.value);
   outbox.add(text.value);
-  list.follow(); // what was written will come there
+  list.release(); // else what was written would be nowhere
   if (!socket?.connected) countAsOld();
   text.value = "";
 };
