@@ -1,10 +1,10 @@
 """What only the course needs: guesses, checks of exercises, the game, the ladder, bar charts.
 
-The notebooks use it; nothing else in the package imports it.
+The notebooks and the checks of their exercises use it; nothing else in the package imports it.
 """
 
 from chatlab.course.bars import Bars
-from chatlab.course.exercise import judged, should_be_valid, should_go_wrong, should_show
+from chatlab.course.exercise import Judgement, judged, should_be_valid, should_go_wrong, should_show
 from chatlab.course.game import Game, find_fault
 from chatlab.course.guess import Guess
 from chatlab.course.ladder import Climb, climb

@@ -1,0 +1,83 @@
+"""An exercise outside its notebook: answers to it, right and wrong, and what its check says."""
+
+import ast
+import linecache
+from inspect import isawaitable
+
+import nbformat
+import pytest
+from documents import ROOT
+from mutants import mutants
+
+import chatlab.course.exercise
+
+NOTEBOOKS = ROOT / "notebooks"
+PATIENCE = 2
+"""Seconds for an answer that does not end."""
+
+
+class Exercise:
+    """The exercise of a chapter, with what the chapter defines before it, outside a notebook."""
+
+    def __init__(self, number):
+        [path] = NOTEBOOKS.glob(f"{number}_*.ipynb")
+        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+        [self.stub] = [c.source for c in cells if "exercise" in c.metadata.get("tags", [])]
+        [end] = [place for place, c in enumerate(cells) if "solution" in c.metadata.get("tags", [])]
+        self.call, self.names = cells[end - 1].source, {}
+        self.solution = cells[end].source.replace(self.call, "").strip()
+        for cell in cells[:end]:
+            if defines(cell.source):
+                self.run(cell.source)
+
+    def run(self, source):
+        """Run a cell as a notebook does: its lines can be named, and it is in no file."""
+        name = f"<cell {len(linecache.cache)}>"
+        linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+        exec(compile(source, name, "exec"), self.names)
+
+    async def check(self, answer):
+        """Run an answer and then the check; return what it says."""
+        self.run(answer)
+        said = eval(self.call.removeprefix("await "), self.names)
+        return await said if isawaitable(said) else said
+
+    async def changed(self, old, new):
+        """Check the solution, or the stub if only that has `old`, with one piece replaced."""
+        [source] = [s for s in (self.solution, self.stub) if old in s][:1]
+        return await self.check(source.replace(old, new))
+
+    async def accepted(self):
+        """Yield the names of the mutants of the solution that the check calls solved."""
+        for name, source in mutants(self.solution):
+            try:
+                self.run(source)
+            except Exception:  # it does not even define anything
+                continue
+            if (await self.check(source)).solved:
+                yield name
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch):
+    """What does not end is ended soon."""
+    monkeypatch.setattr(chatlab.course.exercise, "PATIENCE", PATIENCE)
+
+
+def defines(source):
+    """Whether a cell imports and defines, and does nothing else."""
+    does = ast.parse(source).body
+    tame = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return any(isinstance(node, tame) for node in does) and all(
+        isinstance(node, tame)
+        or (isinstance(node, ast.Assign) and not any(has_await(part) for part in ast.walk(node)))
+        for node in does
+    )
+
+
+def has_await(node):
+    """Whether a node awaits something, starts a task or opens something."""
+    called = node.func if isinstance(node, ast.Call) else None
+    return isinstance(node, ast.Await) or (
+        isinstance(called, ast.Attribute) and called.attr in ("create_task", "open")
+    )
