@@ -18,7 +18,7 @@ from typing import Any
 from chatlab.client import ChatClient
 from chatlab.course.ladder import before_closing, explained
 from chatlab.history import Diagram, History, Verdict, Wrong
-from chatlab.lab import Lab, labs_opened
+from chatlab.lab import lab_of, labs_opened
 
 PATIENCE = 20.0
 """Seconds after which a check ends, with the answer "not yet"."""
@@ -84,7 +84,7 @@ def should_show(tab: ChatClient, *texts: str) -> Judgement:
     shown = f"{tab.name}'s page shows {tab.messages or 'nothing'}"
     if tab.messages == list(texts):
         return Judgement(f"solved: {shown}")
-    lab = Lab.of(tab)
+    lab = lab_of(tab)
     why = f"not yet: {shown}, and it should show {list(texts)}"
     return Judgement(why, lab.history if lab else None)
 

@@ -1,0 +1,94 @@
+"""Mistakes in a reader's cell, each told in one sentence that says what to write.
+
+A notebook shows the sentence without a traceback: the line of the reader is in the cell above it.
+This module must not know what is called.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any, NoReturn, TypeVar
+
+Thing = TypeVar("Thing", bound=Callable[..., Any])
+
+
+class _InOneSentence(Exception):
+    """An error of which a notebook shows no more than its sentence."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython calls this
+        return [str(self)]
+
+
+class BadArgument(_InOneSentence, ValueError):
+    """Error for an argument that a function cannot use."""
+
+
+class BadMoment(_InOneSentence, RuntimeError):
+    """Error for a call that is right at another time, or of another object."""
+
+
+class NotAwaited(_InOneSentence, AttributeError, TypeError):
+    """Error for the use of a coroutine in the place of its result."""
+
+
+def expect(fits: Any, rule: str, value: Any) -> None:
+    """Raise BadArgument, with the rule and the value, unless the value fits."""
+    if not fits:
+        raise BadArgument(f"{rule}, not {value!r}")
+
+
+def is_count(value: Any, least: int = 0) -> bool:
+    """Return whether a value is a whole number from `least` up. `True` is none."""
+    return type(value) is int and value >= least
+
+
+class Call(Coroutine[Any, Any, Any]):
+    """The coroutine of a call. Until it is awaited, all that it can do is to say so."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        self._coroutine = coroutine
+        self._sentence = f"nothing has happened yet: write `await` before the call of `{name}`"
+
+    def __await__(self) -> Any:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __repr__(self) -> str:
+        begun = inspect.getcoroutinestate(self._coroutine) != inspect.CORO_CREATED
+        return repr(self._coroutine) if begun else self._sentence
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith(("_", "cr_")):  # what Python and notebooks ask every coroutine for
+            return getattr(self._coroutine, name)
+        raise NotAwaited(self._sentence)
+
+    def __iter__(self) -> NoReturn:
+        raise NotAwaited(self._sentence)
+
+    def __getitem__(self, key: Any) -> NoReturn:
+        raise NotAwaited(self._sentence)
+
+
+def awaited(thing: Thing) -> Thing:
+    """Let a coroutine function, or all public ones of a class, say where an `await` is missing."""
+    if inspect.isclass(thing):
+        for name, method in list(vars(thing).items()):
+            if inspect.iscoroutinefunction(method) and not name.startswith("_"):
+                setattr(thing, name, awaited(method))
+        return thing
+
+    @wraps(thing)
+    def call(*arguments: Any, **options: Any) -> Call:
+        return Call(thing(*arguments, **options), thing.__name__)
+
+    return call
