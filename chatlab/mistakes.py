@@ -12,24 +12,25 @@ from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
 Thing = TypeVar("Thing", bound=Callable[..., Any])
+Forgotten = Callable[[Exception], None]
 
 
-class _InOneSentence(Exception):
+class InOneSentence(Exception):
     """An error of which a notebook shows no more than its sentence."""
 
     def _render_traceback_(self) -> list[str]:  # IPython calls this
         return [str(self)]
 
 
-class BadArgument(_InOneSentence, ValueError):
+class BadArgument(InOneSentence, ValueError):
     """Error for an argument that a function cannot use."""
 
 
-class BadMoment(_InOneSentence, RuntimeError):
+class BadMoment(InOneSentence, RuntimeError):
     """Error for a call that is right at another time, or of another object."""
 
 
-class NotAwaited(_InOneSentence, AttributeError, TypeError):
+class NotAwaited(InOneSentence, AttributeError, TypeError):
     """Error for the use of a coroutine in the place of its result."""
 
 
@@ -44,14 +45,24 @@ def is_count(value: Any, least: int = 0) -> bool:
     return type(value) is int and value >= least
 
 
-class Call(Coroutine[Any, Any, Any]):
-    """The coroutine of a call. Until it is awaited, all that it can do is to say so."""
+class NotYetAwaited(Coroutine[Any, Any, Any]):
+    """The coroutine of a call. Until it is awaited, all that it can do is to say so.
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
-        self._coroutine = coroutine
+    `forgotten`, if given, gets the error of a call that never was.
+    """
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], name: str, forgotten: Forgotten | None
+    ) -> None:
+        self._coroutine, self._forgotten = coroutine, forgotten
         self._sentence = f"nothing has happened yet: write `await` before the call of `{name}`"
 
+    @property
+    def _begun(self) -> bool:
+        return inspect.getcoroutinestate(self._coroutine) != inspect.CORO_CREATED
+
     def __await__(self) -> Any:
+        self._forgotten = None  # this object goes now, a moment before the coroutine begins
         return self._coroutine.__await__()
 
     def send(self, value: Any) -> Any:
@@ -63,9 +74,13 @@ class Call(Coroutine[Any, Any, Any]):
     def close(self) -> None:
         self._coroutine.close()
 
+    def __del__(self) -> None:
+        if self._forgotten is not None and not self._begun:
+            self._coroutine.close()  # so that Python does not say the same
+            self._forgotten(NotAwaited(self._sentence))
+
     def __repr__(self) -> str:
-        begun = inspect.getcoroutinestate(self._coroutine) != inspect.CORO_CREATED
-        return repr(self._coroutine) if begun else self._sentence
+        return repr(self._coroutine) if self._begun else self._sentence
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("_", "cr_")):  # what Python and notebooks ask every coroutine for
@@ -79,7 +94,7 @@ class Call(Coroutine[Any, Any, Any]):
         raise NotAwaited(self._sentence)
 
 
-def awaited(thing: Thing) -> Thing:
+def awaited(thing: Thing, forgotten: Forgotten | None = None) -> Thing:
     """Let a coroutine function, or all public ones of a class, say where an `await` is missing."""
     if inspect.isclass(thing):
         for name, method in list(vars(thing).items()):
@@ -88,7 +103,7 @@ def awaited(thing: Thing) -> Thing:
         return thing
 
     @wraps(thing)
-    def call(*arguments: Any, **options: Any) -> Call:
-        return Call(thing(*arguments, **options), thing.__name__)
+    def call(*arguments: Any, **options: Any) -> NotYetAwaited:
+        return NotYetAwaited(thing(*arguments, **options), thing.__name__, forgotten)
 
     return call
