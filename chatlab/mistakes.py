@@ -85,13 +85,16 @@ class NotYetAwaited(Coroutine[Any, Any, Any]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith(("_", "cr_")):  # what Python and notebooks ask every coroutine for
             return getattr(self._coroutine, name)
-        raise NotAwaited(self._sentence)
+        self._refuse()
 
     def __iter__(self) -> NoReturn:
-        raise NotAwaited(self._sentence)
+        self._refuse()
 
     def __getitem__(self, key: Any) -> NoReturn:
-        raise NotAwaited(self._sentence)
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise NotAwaited(f"{self._sentence}, and brackets around both if something follows")
 
 
 def awaited(thing: Thing, forgotten: Forgotten | None = None) -> Thing:
