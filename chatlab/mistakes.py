@@ -30,6 +30,10 @@ class BadMoment(InOneSentence, RuntimeError):
     """Error for a call that is right at another time, or of another object."""
 
 
+class TooLong(InOneSentence, TimeoutError):
+    """Error for something that does not end, and cannot be ended."""
+
+
 class NotAwaited(InOneSentence, AttributeError, TypeError):
     """Error for the use of a coroutine in the place of its result."""
 
@@ -94,6 +98,7 @@ class NotYetAwaited(Coroutine[Any, Any, Any]):
         self._refuse()
 
     def _refuse(self) -> NoReturn:
+        self.close()  # so that Python does not say the same later, in another cell
         raise NotAwaited(f"{self._sentence}, and brackets around both if something follows")
 
 

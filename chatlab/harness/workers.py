@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import linecache
 import os
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from typing import Any, NoReturn, TypeVar
 import cloudpickle
 
 from chatlab.harness.serving import Build, Report, serve
-from chatlab.mistakes import BadMoment
+from chatlab.mistakes import BadMoment, TooLong
 
 Result = TypeVar("Result")
 News = int | BaseException
@@ -100,7 +99,7 @@ class ServerThread(_Worker):
         self.thread.join(PATIENCE)
         if self.alive:
             still = f"the server {self.name!r} is still busy after {PATIENCE} s"
-            raise TimeoutError(f"{still}: {self.busy()}")
+            raise TooLong(f"{still}: {self.busy()}")
 
     def kill(self) -> NoReturn:
         raise BadMoment("a thread cannot be killed: use BackgroundServer(..., process=True)")
@@ -110,10 +109,10 @@ class ServerThread(_Worker):
             self.loop.call_soon_threadsafe(seen)
 
     def busy(self) -> str:
-        frame = sys._current_frames().get(self.thread.ident)
-        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno) if frame else ""
+        stack = traceback.extract_stack(sys._current_frames().get(self.thread.ident))
+        cells = [frame for frame in stack if not os.path.exists(frame.filename)]
         return (
-            f"it is in the line `{line.strip()}`, and does not get to an `await`. "
+            f"it is in the line `{(cells or stack)[-1].line}`, and does not get to an `await`. "
             "If that never ends, restart the kernel: a thread cannot be ended"
         )
 

@@ -107,7 +107,7 @@ class StudiedServer:
         """Report a server whose thread does not go on. Call this again and again."""
         self._looks = self._looks + 1 if self.server.running else 0
         if self._looks == STUCK:
-            self._report(BadMoment(f"{self.server.busy()}: nothing else can happen there"))
+            self._report(BadMoment(f"the server does not answer any more: {self.server.busy()}"))
         elif self._looks < STUCK:
             self.server.ping(self._seen)
 

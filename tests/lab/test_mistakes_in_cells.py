@@ -227,7 +227,7 @@ async def test_handler_that_never_awaits_says_to_restart_the_kernel(monkeypatch)
     async with Lab(server) as lab:
         ann = await lab.join("ann")
         try:
-            with pytest.raises(BadMoment) as raised:
+            with pytest.raises(BadMoment, match="the server does not answer any more") as raised:
                 await ann.send("one")
         finally:
             server.busy = False
