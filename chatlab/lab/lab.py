@@ -112,7 +112,7 @@ class Lab(Openable):
     @property
     def reads(self) -> int:
         """How often the server has read rows from the log. In a process, it is not known."""
-        return self._studied.gate.passages
+        return self._studied.reads
 
     async def join(self, *names: str, tab: Callable[..., ChatClient] = ChatClient) -> Any:
         """Open a tab for each name, in turn; return the tab, or a list of tabs for several names.

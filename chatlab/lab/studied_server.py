@@ -58,6 +58,13 @@ class StudiedServer:
         build = partial(create_app, partial(watched, handlers, self.gate), server=sio, **app)
         self.server = BackgroundServer(build, name=name, process=process, report=report)
 
+    @property
+    def reads(self) -> int:
+        """How often it has read rows from the log. Raises BadMoment for one in a process."""
+        if self.gate is None:
+            raise BadMoment("the reads of a server in another process are not known")
+        return self.gate.passages
+
     def end(self, kind: Literal["stop", "kill"]) -> None:
         """Stop or kill the server, if it runs. Do not wait for the tabs.
 
