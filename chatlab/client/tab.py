@@ -29,8 +29,8 @@ def _of(part: str, name: str) -> Any:
 
 def _check_options(name: str, transports: tuple[str, ...], outbox: Callable[[], Outbox]) -> None:
     expect(isinstance(name, str), "the name of a tab is a text", name)
-    known = not isinstance(transports, str) and set(transports) <= {"websocket", "polling"}
-    expect(known, 'transports are ("websocket",), ("polling",) or both', transports)
+    several = not isinstance(transports, str)
+    expect(several, 'transports are ("websocket",), ("polling",) or both', transports)
     expect(callable(outbox), "outbox is a class, such as Outbox, without a call", outbox)
 
 
