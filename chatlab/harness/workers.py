@@ -65,8 +65,9 @@ def _protect_this_process() -> None:
 
 
 def _refuse_to_kill(event: str, arguments: tuple[Any, ...]) -> None:
-    by_a_server = threading.current_thread().name.startswith(PREFIX)
-    if event == "os.kill" and by_a_server and arguments[0] == os.getpid() and arguments[1]:
+    if event != "os.kill" or arguments[0] != os.getpid() or not arguments[1]:
+        return
+    if threading.current_thread().name.startswith(PREFIX):
         raise BadMoment(
             "this server runs in the notebook's own process, which it would kill: "
             "give it one of its own, with `process=True`"
