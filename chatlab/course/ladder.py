@@ -10,10 +10,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
+from traceback import extract_tb
 
 from chatlab.course.rungs import RUNGS, Rung
 from chatlab.history import Diagram, History, Verdict, check
 from chatlab.lab import Lab
+from chatlab.mistakes import InOneSentence, awaited
 
 PATIENCE = 5.0
 """Seconds after which a server falls if a scenario has not ended."""
@@ -51,6 +54,7 @@ class Climb:
     __repr__ = __str__
 
 
+@awaited
 async def climb(server: Callable[..., None]) -> Climb:
     """Run the scenarios in order, until the server fails at one or has passed all.
 
@@ -87,7 +91,19 @@ def explained(error: BaseException, history: History) -> str:
         return str(error) or _unfinished(history)
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    return f"an error came up, {type(error).__name__}: {error}"
+    told = isinstance(error, InOneSentence)
+    kind = "" if told else f"an error came up, {type(error).__name__}: "
+    return f"{kind}{error}{_line_of(error)}"
+
+
+def _line_of(error: BaseException) -> str:
+    """Name the innermost line of the reader's code that raised an error: it is in no real file."""
+    lines = [
+        frame.line
+        for frame in extract_tb(error.__traceback__)
+        if frame.line and not Path(frame.filename).exists()
+    ]
+    return f", in the line `{lines[-1]}`" if lines else ""
 
 
 def _unfinished(history: History) -> str:

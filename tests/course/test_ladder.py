@@ -1,6 +1,7 @@
 """The ladder: right servers reach the top, and every typical mistake falls at its own rung."""
 
 import asyncio
+import linecache
 import sys
 import threading
 
@@ -374,6 +375,47 @@ async def test_blocked_server_falls_and_is_in_nobodys_way(monkeypatch):
     free.set()
     for server in list(background._LIVE.values()):
         server.stop()
+
+
+SOURCE = """
+def server(sio):
+    @sio.on("chat message")
+    async def chat_message(sid, text):
+        return 1 / len(text[9:])
+"""
+
+
+async def test_error_of_a_climb_names_the_line_of_the_server():
+    """As the checks of the exercises do: a cell is in no file."""
+    linecache.cache["<a cell>"] = (len(SOURCE), None, SOURCE.splitlines(True), "<a cell>")
+    exec(compile(SOURCE, "<a cell>", "exec"), cell := {})
+    result = await climb(cell["server"])
+    assert result.why == (
+        "an error came up, ZeroDivisionError: division by zero, "
+        "in the line `return 1 / len(text[9:])`"
+    )
+
+
+async def test_answer_that_is_no_offset_is_named_by_the_climb():
+    """Not by an error of Python's about two types."""
+
+    def server(sio, log):
+        stores_only(sio, log)
+
+        @sio.on(CHAT_MESSAGE)
+        async def chat_message(sid, text):
+            await sio.emit(CHAT_MESSAGE, (text, await log.append(text)))
+            return "ok"
+
+    result = await climb(server)
+    assert result.why.startswith("'one' was answered with 'ok', which is no offset")
+
+
+async def test_climb_that_is_not_awaited_says_so():
+    """Instead of a coroutine object."""
+    climbing = climb(echo)
+    assert repr(climbing) == "nothing has happened yet: write `await` before the call of `climb`"
+    climbing.close()
 
 
 async def test_interrupted_climb_closes_its_lab():
