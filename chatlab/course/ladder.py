@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, zip_longest
 
 from chatlab.course.rungs import RUNGS, Rung
 from chatlab.history import Diagram, History, Verdict, check
@@ -30,6 +30,8 @@ class Climb:
     """What went wrong at the next rung; "" at the top."""
     history: History = field(repr=False)
     """What happened in the last scenario."""
+    costs: tuple[str, ...] = field(default=(), repr=False)
+    """For each rung that was reached, what the server makes others wait for; "" for nothing."""
 
     @property
     def fell(self) -> Rung | None:
@@ -42,7 +44,9 @@ class Climb:
 
     def __str__(self) -> str:
         names = [f"{number:2} {rung.name}" for number, rung in enumerate(RUNGS, 1)]
-        lines = [f"{name:21}reached" for name in names[: self.reached]]
+        ends = [f", but {cost}" if cost else "" for cost in self.costs]
+        reached = zip_longest(names[: self.reached], ends, fillvalue="")
+        lines = [f"{name:21}reached{end}" for name, end in reached]
         if self.fell is None:
             return "\n".join([*lines, "the top: every rung is reached"])
         lines.append(f"{names[self.reached]:21}fell: {self.why}")
@@ -57,11 +61,13 @@ async def climb(server: Callable[..., None]) -> Climb:
     `server` registers its handlers, as it does in a Lab. An error in it is not raised: the server
     falls, and every lab is closed.
     """
-    for reached, rung in enumerate(RUNGS):
+    costs: list[str] = []
+    for rung in RUNGS:
         lab = Lab(server, name=f"ladder {next(_LABS)}", **rung.options)
         if why := await _attempt(rung, lab):
-            return Climb(reached, why, before_closing(lab.history))
-    return Climb(len(RUNGS), "", before_closing(lab.history))
+            return Climb(len(costs), why, before_closing(lab.history), tuple(costs))
+        costs.append(rung.cost(lab.history))
+    return Climb(len(costs), "", before_closing(lab.history), tuple(costs))
 
 
 async def _attempt(rung: Rung, lab: Lab) -> str:

@@ -12,16 +12,17 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from chatlab.client import ChatClient
 from chatlab.harness import bad_day
-from chatlab.history import Verdict, check
+from chatlab.history import History, Verdict, check
 from chatlab.lab import Lab, Pause
-from chatlab.messages import CHAT_MESSAGE, MAX_TEXT
+from chatlab.messages import CHAT_MESSAGE, MAX_TEXT, Refused
 
-GRACE = 1.0
-"""Seconds to wait for something that a correct server may do now or later."""
+GRACE = 2.0
+"""Seconds to wait for something that a server may do now, later, or never."""
 SEED, LENGTH = 212, 40
 """The seed of the bad day, and how many mishaps it has."""
 FULL_DISK = """
@@ -43,7 +44,8 @@ class Rung:
     """One rung: what it asks of a server, and the scenario that tests it.
 
     `scenario` returns a verdict, or a sentence that says what is wrong ("" if nothing is).
-    `options` are for the Lab. The scenario may take `patience` times as long as others.
+    `options` are for the Lab. The scenario may take `patience` times as long as others. `cost`
+    says what a server that reached the rung makes others wait for ("" for nothing).
     """
 
     name: str
@@ -51,6 +53,7 @@ class Rung:
     scenario: Callable[[Lab], Awaitable[Verdict | str]] = field(repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     patience: int = field(default=1, repr=False)
+    cost: Callable[[History], str] = field(default=lambda history: "", repr=False)
 
 
 async def _shows(lab: Lab) -> str:
@@ -112,6 +115,19 @@ async def _stores_first(lab: Lab) -> Verdict | str:
 
 async def _in_order(lab: Lab) -> Verdict:
     ann, bob = await _miss_two(lab)
+    await _send_during_catch_up(lab, ann, bob)
+    await ann.send("four")  # after it, a missing message is lost, and not only late
+    await lab.quiet()
+    await bob.drop()
+    await ann.send("five")
+    await lab.quiet()
+    await _return_during_commit(lab, ann, bob)
+    await ann.send("seven")
+    return await lab.verdict()
+
+
+async def _send_during_catch_up(lab: Lab, ann: ChatClient, bob: ChatClient) -> None:
+    """Let Ann send "three" while the server is held between reading and sending what Bob missed."""
     pause = await _hold_catch_up(lab, ann, bob)
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(ann.send("three"))
@@ -121,31 +137,63 @@ async def _in_order(lab: Lab) -> Verdict:
                 await lab.quiet()
         if pause is not None:
             await pause.go_on()
-    await ann.send("four")  # after it, a missing message is lost, and not only late
-    return await lab.verdict()
 
 
-async def _waits_for_nobody(lab: Lab) -> Verdict:
-    ann, _, carol = await lab.join("ann", "bob", "carol")
+async def _return_during_commit(lab: Lab, ann: ChatClient, bob: ChatClient) -> None:
+    """Let Bob, who has missed "five", come back while "six" of Ann is not stored yet."""
+    async with asyncio.TaskGroup() as group:
+        with closing(sqlite3.connect(lab.db, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")  # until this connection closes, nothing can be stored
+            group.create_task(ann.send("six"))
+            await asyncio.sleep(0)  # it is under way before Bob begins
+            group.create_task(bob.reconnect())
+            with suppress(TimeoutError):  # a server may make Bob wait until "six" is stored
+                await bob.until(lambda: "five" in bob.messages, patience=GRACE)
+
+
+def _others_wait(history: History) -> str:
+    """Say whether Ann's "three" came to her only when Bob, who was held, had caught up."""
+    order = [(event.kind, event.who, event.text) for event in history]
+    missed = next(text for text in ("missed", "two") if ("show", "bob", text) in order)
+    steps = ("send", "ann", "three"), ("show", "bob", missed), ("show", "ann", "three")
+    sent, caught_up, shown = map(order.index, steps)
+    return "while one tab catches up, all the others wait" if sent < caught_up < shown else ""
+
+
+async def _waits_for_nobody(lab: Lab) -> Verdict | str:
+    """Bob polls: what he has not asked for stays with the server, so a server that waits for him
+    waits at once. A WebSocket would first fill the buffers of the network."""
+    ann, carol = await lab.join("ann", "carol")
+    await lab.join("bob", tab=partial(ChatClient, transports=("polling",)))
+    await lab.quiet()
     lab.links["bob"].freeze("down")
-    for text in ("one", "two"):
-        await ann.send(text)
-    wish = "show two messages while bob's line is frozen"
-    await carol.until(lambda: len(carol.shown) == 2, wish, 2 * GRACE)
+    try:
+        async with asyncio.timeout(GRACE):
+            for text in ("one", "two", "three"):
+                await ann.send(text)
+            await carol.sees(3)
+    except TimeoutError:
+        return "bob's line is frozen, and carol's page does not show all that ann has sent"
     lab.links["bob"].thaw()
     return await lab.verdict()
 
 
-async def _stores_once(lab: Lab) -> Verdict:
-    ann, _ = await lab.join("ann", "bob")
-    lab.links["ann"].freeze("down")
-    ann.post("one")
-    await lab.links["ann"].holds()
-    await ann.drop()  # the acknowledgement that was under way to her is lost
-    lab.links["ann"].thaw()
+async def _stores_once(lab: Lab) -> Verdict | str:
+    ann, bob = await lab.join("ann", "bob")
+    await _lose_answer(lab, ann)
+    await bob.send("two")  # now the offset of "one" is not the newest any more
     await lab.restart()
     await ann.reconnect()
-    return await lab.verdict(promised=True)
+    once = await lab.verdict(promised=True)
+    if not once.valid:
+        return once
+    for tab in (ann, bob):
+        tab.post("one")  # the same text again, and from somebody else: these are other messages
+    twice = await lab.verdict(promised=True)
+    count = bob.messages.count("one")
+    if count < 3:
+        return f'three messages say "one", two of ann and one of bob, and bob\'s page shows {count}'
+    return twice
 
 
 async def _refuses(lab: Lab) -> Verdict | str:
@@ -156,12 +204,22 @@ async def _refuses(lab: Lab) -> Verdict | str:
         if not (isinstance(answer, dict) and "error" in answer):
             return f"ann sent {what}, and the answer names no error: {answer!r}"
     await ann.send("one")
-    return await lab.verdict()
+    verdict = await lab.verdict()
+    if verdict.valid:
+        with suppress(Refused):
+            await ann.send("x" * MAX_TEXT)
+        await lab.quiet()
+        if len(ann.messages) < 2:
+            return f"a text of {MAX_TEXT:,} characters is allowed, and ann's page does not show it"
+    return verdict
 
 
 async def _has_a_bad_day(lab: Lab) -> Verdict:
     names = ("ann", "bob", "carol")
-    await lab.join(*names)
+    ann, *_ = await lab.join(*names)
+    await _lose_answer(lab, ann)
+    await lab.kill()
+    await lab.start()
     await lab.live_through(bad_day(SEED, names, LENGTH, kills=1, sends=0.7), post=True)
     await lab.quiet()
     await lab.join("dan")  # joins at the end, and must get all messages
@@ -177,6 +235,15 @@ async def _miss_two(lab: Lab) -> list[ChatClient]:
     await ann.send("two")
     await lab.quiet()
     return [ann, bob]
+
+
+async def _lose_answer(lab: Lab, ann: ChatClient) -> None:
+    """Let Ann write "one", and lose her connection while the acknowledgement is under way."""
+    lab.links["ann"].freeze("down")
+    ann.post("one")
+    await lab.links["ann"].holds()
+    await ann.drop()
+    lab.links["ann"].thaw()
 
 
 async def _pages(lab: Lab) -> Verdict:
@@ -207,7 +274,13 @@ RUNGS = (
     Rung("reloads", "a page that is loaded anew shows everything.", _reloads),
     Rung("restarts", "a server that was stopped has forgotten nothing.", _restarts),
     Rung("stores first", "what is not stored is not shown, and not acknowledged.", _stores_first),
-    Rung("in order", "a message that comes during a catch-up comes in its turn.", _in_order),
+    Rung(
+        "in order",
+        "a message that comes during a catch-up comes in its turn.",
+        _in_order,
+        patience=2,
+        cost=_others_wait,
+    ),
     Rung("waits for nobody", "one frozen line does not hold up the others.", _waits_for_nobody),
     Rung("stores once", "a message that is sent again is stored once.", _stores_once),
     Rung("refuses", "bad input gets an error, and the server goes on.", _refuses),
