@@ -329,6 +329,16 @@ def nothing_for_a_new_page(sio, log):
     catching_up(sio, log, rows=rows)
 
 
+def goes_on_for_ever(sio, log):
+    """It does not notice that a tab has gone."""
+    ordered(sio, log)
+    takes(sio, log.append)
+
+    @sio.event
+    async def disconnect(sid, reason):
+        """The name of the tab stays in the list of those that are here."""
+
+
 def stored_and_never_read(sio, log):
     """It stores each message, and reads its own list."""
     messages = []
@@ -498,6 +508,18 @@ def text_as_key(sio, log):
     takes(sio, lambda text, client_offset: log.append(text, text))
 
 
+def text_if_no_key(sio, log):
+    """Two messages without a key are one if they have the same text."""
+    ordered(sio, log)
+    takes(sio, lambda text, client_offset: log.append(text, client_offset or text))
+
+
+def short_key(sio, log):
+    """It takes the beginning of a key for the key."""
+    ordered(sio, log)
+    takes(sio, lambda text, client_offset: log.append(text, client_offset and client_offset[:8]))
+
+
 def sender_as_key(sio, log):
     """It knows a message by its text and its sender, who has another sid after each connection."""
     ordered(sio, log)
@@ -560,6 +582,16 @@ def only_short_ones(sio, log):
     takes(sio, append)
 
 
+def no_offset(sio, log):
+    """It answers a message with nothing."""
+
+    async def append(text, key):
+        await log.append(text, key)
+
+    ordered(sio, log)
+    takes(sio, append)
+
+
 def error_as_text(sio, log):
     """A tab takes its sentence for an acknowledgement."""
     ordered(sio, log)
@@ -580,14 +612,19 @@ def keys_in_a_global(sio, log):
     keys_in_memory(sio, log, OFFSETS)
 
 
-def newest_ten(sio, log):
+def newest_ten(sio, log, count=10):
     """A tab that has missed more than ten messages gets ten."""
 
     async def rows(offset):
-        return (await log.after(offset))[-10:]
+        return (await log.after(offset))[-count:]
 
     ordered(sio, log, rows=rows)
     takes(sio, log.append)
+
+
+def newest_hundred(sio, log):
+    """It has a limit that is seldom reached."""
+    newest_ten(sio, log, 100)
 
 
 FROZEN = "bob's line is frozen, and carol's page does not show all that ann has sent"
@@ -610,6 +647,7 @@ MISTAKES = [
     (to_everybody, "catches up", 'duplicated: ann shows 2 "two" again'),
     (newest_only, "reloads", 'lost: bob never shows 1 "one"'),
     (nothing_for_a_new_page, "reloads", 'lost: bob never shows 1 "one"'),
+    (goes_on_for_ever, "reloads", "3 tabs are there, and for one message the server reads its log"),
     (stored_and_never_read, "restarts", 'lost: bob never shows 2 "two"'),
     (in_memory, "restarts", "missing: ann was told"),
     (shows_first, "stores first", "ann's page shows it"),
@@ -623,7 +661,13 @@ MISTAKES = [
     (one_after_the_other, "waits for nobody", FROZEN),
     (waits_with_the_lock, "waits for nobody", FROZEN),
     (waits_for_all, "waits for nobody", FROZEN),
-    (text_as_key, "stores once", 'three messages say "one", two of ann and one of bob, and bob'),
+    (
+        text_as_key,
+        "stores once",
+        '"one" was written three times, with three keys, and bob sees it 1',
+    ),
+    (text_if_no_key, "stores once", '"two" was written three times, with three keys, and bob'),
+    (short_key, "stores once", '"one" was written three times, with three keys, and bob sees'),
     (sender_as_key, "stores once", 'duplicated: ann shows 3 "one" again'),
     (answers_with_the_newest, "stores once", 'missing: ann was told that 2 "one" is stored'),
     (without_key, "stores once", 'duplicated: ann shows 3 "one" again'),
@@ -632,8 +676,10 @@ MISTAKES = [
     (unguarded, "refuses", "Refused: a message has at least one character"),
     (silently_drops, "refuses", "ann sent an empty text, and the answer names no error: None"),
     (any_value_is_a_text, "refuses", "ann sent a number, and the answer names no error: 1"),
+    (no_offset, "refuses", 'ann sent "one", and the answer is not its offset, but None'),
     (error_as_text, "refuses", "ann sent an empty text, and the answer names no error: 'error: "),
     (only_short_ones, "refuses", "a text of 10,000 characters is allowed, and ann's page does"),
     (keys_in_a_global, "has a bad day", "duplicated: "),
     (newest_ten, "has a bad day", "lost:"),
+    (newest_hundred, "has a bad day", 'lost: dan never shows 1 "one"'),
 ]

@@ -9,7 +9,7 @@ from support import tutorial
 
 import chatlab.course.ladder
 import chatlab.lab.lab
-from chatlab.course import rungs
+from chatlab.course import scenarios
 from chatlab.course.ladder import Climb, climb
 from chatlab.course.rungs import RUNGS
 from chatlab.harness import background, workers
@@ -39,7 +39,7 @@ async def test_right_server_reaches_the_top(server):
 )
 async def test_mistake_falls_at_its_rung(server, rung, why, monkeypatch):
     """The climb says why, in the words of the course."""
-    monkeypatch.setattr(rungs, "GRACE", SHORT)
+    monkeypatch.setattr(scenarios, "GRACE", SHORT)
     if server in (silent, hangs, polls):
         monkeypatch.setattr(chatlab.course.ladder, "PATIENCE", SHORT)
     result = await climb(server)
