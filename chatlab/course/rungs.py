@@ -40,7 +40,7 @@ RUNGS = (
     ),
     Rung(
         "reloads",
-        "a page that is loaded anew shows everything; for the old one, nothing goes on.",
+        "a page that is loaded anew shows everything, and no work is left for the old one.",
         scenarios.reloads,
     ),
     Rung("restarts", "a server that was stopped has forgotten nothing.", scenarios.restarts),

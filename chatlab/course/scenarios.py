@@ -22,7 +22,7 @@ from chatlab.messages import CHAT_MESSAGE, MAX_CLIENT_OFFSET, MAX_TEXT, Refused
 
 GRACE = 1.5
 """Seconds to wait for something that a server may do now, later, or never."""
-RELOADS = 8
+RELOADS = 5
 """How many pages a tab leaves, so that what a server still does for them can be counted."""
 SEED, LENGTH, MANY = 212, 40, 120
 """The seed of the bad day, how many mishaps it has, and how many messages come at its end."""

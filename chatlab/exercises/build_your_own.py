@@ -15,6 +15,6 @@ async def check(server: Callable[..., None]) -> Judgement:
     trial = await climb(server)
     if trial.fell is not None:
         rung = f'rung {trial.reached + 1}, "{trial.fell.name}"'
-        return Judgement(f"not yet: {rung}: {trial.why}", trial.history)
+        return Judgement(f"not yet: {trial.why} ({rung})", trial.history)
     costs = "".join(f", but {cost}" for cost in trial.costs if cost)
     return Judgement(f"solved: all {trial.reached} rungs are reached{costs}")
