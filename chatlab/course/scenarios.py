@@ -204,7 +204,8 @@ async def stores_once(lab: Lab) -> Verdict | str:
     again = await lab.verdict(promised=True)
     for text in ("one", "two"):
         if (times := bob.messages.count(text)) < 3:
-            return f'"{text}" was written three times, with three keys, and bob sees it {times}'
+            shown = f"bob's page shows {times} of them"
+            return f'3 messages say "{text}", and {shown}: what is the key?'
     return again
 
 
@@ -216,15 +217,15 @@ async def refuses(lab: Lab) -> Verdict | str:
         if not (isinstance(answer, dict) and "error" in answer):
             return f"ann sent {what}, and the answer names no error: {answer!r}"
     answer, verdict = await ann.send("one"), await lab.verdict()
+    if not verdict.valid:
+        return verdict
     if answer != ann.offset:
         return f'ann sent "one", and the answer is not its offset, but {answer!r}'
-    if verdict.valid:
-        with suppress(Refused):
-            await ann.send("x" * MAX_TEXT)
-        await lab.quiet()
-        if len(ann.messages) < 2:
-            return f"a text of {MAX_TEXT:,} characters is allowed, and ann's page does not show it"
-    return verdict
+    with suppress(Refused):
+        await ann.send("x" * MAX_TEXT)
+    await lab.quiet()
+    allowed = f"a text of {MAX_TEXT:,} characters is allowed"
+    return "" if len(ann.messages) == 2 else f"{allowed}, and ann's page does not show it"
 
 
 async def has_a_bad_day(lab: Lab) -> Verdict:

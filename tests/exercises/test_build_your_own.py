@@ -19,7 +19,7 @@ PATIENCE = 2
 APPEND = "log.append(text, client_offset)"
 WRONG = [
     ("here.add(sid)", "pass", 'ann sent "one", and ann\'s page shows nothing (rung 1, "shows")'),
-    (APPEND, "log.append(text, text)", '"one" was written three times, with three keys, and bob'),
+    (APPEND, "log.append(text, text)", '3 messages say "one", and bob\'s page shows 1 of them'),
     ("refusal.as_dict()", "str(refusal)", "ann sent an empty text, and the answer names no error"),
 ]
 """A piece of the solution, what stands there instead, and what is said."""
