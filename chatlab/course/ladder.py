@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count, zip_longest
+from itertools import count
 
 from chatlab.course.rungs import RUNGS, Rung
 from chatlab.history import Diagram, History, Verdict, check
@@ -30,7 +30,7 @@ class Climb:
     """What went wrong at the next rung; "" at the top."""
     history: History = field(repr=False)
     """What happened in the last scenario."""
-    costs: tuple[str, ...] = field(default=(), repr=False)
+    costs: tuple[str, ...] = field(repr=False)
     """For each rung that was reached, what the server makes others wait for; "" for nothing."""
 
     @property
@@ -45,8 +45,7 @@ class Climb:
     def __str__(self) -> str:
         names = [f"{number:2} {rung.name}" for number, rung in enumerate(RUNGS, 1)]
         ends = [f", but {cost}" if cost else "" for cost in self.costs]
-        reached = zip_longest(names[: self.reached], ends, fillvalue="")
-        lines = [f"{name:21}reached{end}" for name, end in reached]
+        lines = [f"{name:21}reached{end}" for name, end in zip(names, ends, strict=False)]
         if self.fell is None:
             return "\n".join([*lines, "the top: every rung is reached"])
         lines.append(f"{names[self.reached]:21}fell: {self.why}")

@@ -123,7 +123,7 @@ async def test_interrupted_climb_closes_its_lab():
 
 def test_climb_says_what_was_reached_and_what_is_asked():
     """One line a rung, then why, then what the rung is about."""
-    assert str(Climb(1, "lost: something", History())).splitlines() == [
+    assert str(Climb(1, "lost: something", History(), ("",))).splitlines() == [
         " 1 shows             reached",
         " 2 catches up        fell: lost: something",
         f"   it asks: {RUNGS[1].asks}",
