@@ -33,6 +33,8 @@ class Climb:
     """What went wrong at the next rung; "" at the top."""
     history: History = field(repr=False)
     """What happened in the last scenario."""
+    costs: tuple[str, ...] = field(repr=False)
+    """For each rung that was reached, what the server makes others wait for; "" for nothing."""
 
     @property
     def fell(self) -> Rung | None:
@@ -45,7 +47,8 @@ class Climb:
 
     def __str__(self) -> str:
         names = [f"{number:2} {rung.name}" for number, rung in enumerate(RUNGS, 1)]
-        lines = [f"{name:21}reached" for name in names[: self.reached]]
+        ends = [f", but {cost}" if cost else "" for cost in self.costs]
+        lines = [f"{name:21}reached{end}" for name, end in zip(names, ends, strict=False)]
         if self.fell is None:
             return "\n".join([*lines, "the top: every rung is reached"])
         lines.append(f"{names[self.reached]:21}fell: {self.why}")
@@ -61,11 +64,13 @@ async def climb(server: Callable[..., None]) -> Climb:
     `server` registers its handlers, as it does in a Lab. An error in it is not raised: the server
     falls, and every lab is closed.
     """
-    for reached, rung in enumerate(RUNGS):
+    costs: list[str] = []
+    for rung in RUNGS:
         lab = Lab(server, name=f"ladder {next(_LABS)}", **rung.options)
         if why := await _attempt(rung, lab):
-            return Climb(reached, why, before_closing(lab.history))
-    return Climb(len(RUNGS), "", before_closing(lab.history))
+            return Climb(len(costs), why, before_closing(lab.history), tuple(costs))
+        costs.append(rung.cost(lab.history))
+    return Climb(len(costs), "", before_closing(lab.history), tuple(costs))
 
 
 async def _attempt(rung: Rung, lab: Lab) -> str:
