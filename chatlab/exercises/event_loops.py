@@ -4,8 +4,9 @@ Properties: the coroutine runs on that loop and on no other; its result is retur
 raised, whatever they are, and more than once; nothing has to be awaited. If there is no result
 after five seconds the function raises TimeoutError, neither much sooner nor much later.
 
-Nobody waits five seconds for that. The loop has a clock of its own, which goes on when the function
-waits for something: any wait of Python's threads is one of `Condition.wait`.
+Nobody waits five seconds for that. The loop has a clock of its own, which goes on while the
+function waits. For a future as for an event, Python waits with `Condition.wait`, so that is what is
+replaced during the check.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from chatlab.course import judged
 ASKED, LATE = 5.0, 10.0
 """Seconds on the loop's clock: for which to wait, and after which the longest coroutine ends."""
 PATIENCE = 10.0
-"""Seconds after which that coroutine ends for somebody who waits in another way."""
+"""Seconds after which it ends for a function that does not wait, but asks again and again."""
 STEP, TURNS = 0.5, 10
 """Seconds by which the clock goes on, and how many times the loop turns at each step."""
 
@@ -33,7 +34,13 @@ STEP, TURNS = 0.5, 10
 class Loop(asyncio.SelectorEventLoop):
     """A loop whose clock stands still, unless the thread that made it waits for something."""
 
-    now, ended, stopped, ran_on = 0.0, False, False, None
+    now = 0.0
+    ran_on: asyncio.AbstractEventLoop | None = None
+    """The loop on which the coroutine ran, if it ran at all."""
+    ended = False
+    """Whether the coroutine has ended."""
+    stopped = False
+    """Whether the function has stopped this loop."""
 
     def time(self) -> float:
         return self.now
@@ -47,6 +54,7 @@ class Loop(asyncio.SelectorEventLoop):
             self.ended = True
 
     def be_late(self) -> None:
+        """Let the coroutine end that takes longest."""
         self.now = LATE
 
     async def go_on(self, seconds: float, waiting: Condition) -> None:
@@ -56,7 +64,7 @@ class Loop(asyncio.SelectorEventLoop):
             self.now += STEP
             for _ in range(TURNS):
                 await asyncio.sleep(0)
-        if not self.ended:
+        if not self.ended:  # otherwise the result is on its way, and wakes who waits
             with waiting:
                 waiting.notify_all()
 

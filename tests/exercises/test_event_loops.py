@@ -105,3 +105,10 @@ async def test_check_leaves_nothing_behind(exercise):
 async def test_no_mutant_of_the_solution_is_solved():
     """But for those that are as right."""
     assert {name async for name in Exercise("90").accepted()} == set(EQUIVALENT)
+
+
+@pytest.mark.parametrize("turns", range(1, 5))
+async def test_result_is_not_missed(exercise, turns, monkeypatch):
+    """However few turns the loop has between the end of the coroutine and that of the time."""
+    monkeypatch.setattr(event_loops, "TURNS", turns)
+    assert (await exercise.changed("", "")).solved

@@ -22,12 +22,27 @@ WRONG = [
     ("offset < trimmed", "offset < trimmed - 1", "has missed one message that is gone: 'gap'"),
     ("offset < trimmed", "offset == 0", "has missed one message that is gone: 'gap' is right"),
     ("offset < trimmed", "not offset or offset < trimmed", "has seen nothing, and nothing is gone"),
+    (
+        "offset < trimmed",
+        "epoch and offset < trimmed",
+        ", None, ends={'monday': 0, 'saturday': 62, 'sunday': 77}, trimmed=29) says 'continued'",
+    ),
+    (
+        "offset < trimmed",
+        "epoch is None and offset < trimmed",
+        "decide(0, 'sunday', ends={'monday': 0, 'saturday': 62, 'sunday': 77}, trimmed=29) says",
+    ),
     ("offset < trimmed", "trimmed", "The tab has just lost its line: 'continued' is right"),
     ("offset > known", "offset >= known", "The tab has just lost its line: 'continued' is right"),
     ("offset > known", "epoch not in ends", "The tab is ahead of the log: 'reset' is right"),
     ("offset > known", "epoch != list(ends)[-1]", "was away while the server restarted: 'contin"),
     (KNOWN, "known = max(ends.values())", "has seen more than this log has from saturday: 'reset'"),
     (KNOWN, "known = ends.get(epoch, 0)", "knows no epoch, and has seen all: 'continued' is right"),
+    (
+        KNOWN,
+        "known = offset if epoch is None else ends.get(epoch, 0)",
+        "knows no epoch, and is ahead of the log: 'reset' is right",
+    ),
     (KNOWN, "known = ends[epoch]", "an error came up, KeyError: 'friday', in the line `known = en"),
     (
         KNOWN,
