@@ -1,8 +1,8 @@
 """01 · Live only: a server that sends the history to each tab that joins.
 
-Properties: the one who joins gets all texts, in their order, each once; nobody else gets them
-again; it works for the second who joins as for the first, and for any texts and any number of them;
-what is sent afterwards still reaches everybody.
+Properties: the one who joins gets all texts, in their order, each once, also after a reload; nobody
+else gets them again; it works for the second who joins as for the first, for any texts, and for
+many; what is sent afterwards still reaches everybody; another server begins with nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from chatlab.course import Judgement, judged, should_show
 from chatlab.lab import Lab
 
-FIRST, THEN = ("one", "two"), ("three", "two", "four")
+FIRST, THEN = ("one", "two"), ("three", "two", *"abcdefgh")
 """What is sent before the second tab joins, and after it; one text comes twice."""
 
 
@@ -31,5 +31,8 @@ async def check(server: Callable[..., None]) -> list[Judgement]:
         for text in THEN:
             await eve.send(text)
         fay = await trial.join("fay")
+        await eve.reload()
         await trial.quiet()
-        return [should_show(tab, *FIRST, *THEN) for tab in (dan, eve, fay)]
+        shown = [should_show(tab, *FIRST, *THEN) for tab in (dan, eve, fay)]
+    async with Lab(server, name="check") as trial:
+        return [*shown, should_show(await trial.join("gus"))]

@@ -12,7 +12,7 @@ WRONG = [
     (SEND, SEND.replace("text", "str(kept)"), "eve's page shows"),
     ("in kept:", "in keep:", "in the line `for text in keep:`"),
     ("in kept:", "in reversed(kept):", "eve's page shows ['two', 'one'], and it should show"),
-    ("in kept:", "in kept[-2:]:", "fay's page shows ['two', 'four'], and it should show"),
+    ("in kept:", "in kept[-5:]:", "eve's page shows ['d', 'e', 'f', 'g', 'h'], and it should show"),
     ("in kept:", "in kept[-1:]:", "eve's page shows ['two'], and it should show"),
     ("in kept:", "in set(kept):", "eve's page shows"),
     (
@@ -23,7 +23,8 @@ WRONG = [
     ("(sid, environ, auth)", "(sid)", "connect() takes 1 positional argument but 3 were given"),
     (KEEP, "kept = [*kept, text]", "UnboundLocalError"),
     (SHOW, "pass", "dan's page shows nothing, and it should show ['one', 'two']"),
-    (f"{SEND}", f"{SEND}\n        kept.clear()", "fay's page shows"),
+    (f"{SEND}", f"{SEND}\n        kept.clear()", "eve's page shows nothing, and it should"),
+    ("kept = []", "kept = globals().setdefault('kept', [])", "gus's page shows ['one', 'two', "),
 ]
 """A piece of the solution, what stands there instead, and what is said."""
 RIGHT = [(SEND, SEND.replace("to=sid", "room=sid")), (KEEP, "kept.extend([text])")]
