@@ -74,7 +74,7 @@ class Lab(Openable):
         self._studied = StudiedServer(
             server, self.history, self._report, name, process, heartbeat, app
         )
-        self.server = self._studied.server
+        self.server, self.history.stored = self._studied.server, self._studied.stored
 
     async def open(self) -> Self:
         """Start the server, in the place of an older lab of the same name."""
@@ -105,6 +105,7 @@ class Lab(Openable):
         self._studied.go_on()
         async with AsyncExitStack() as last_first:  # if one step fails, the others happen anyway
             last_first.callback(self._folder.cleanup)
+            last_first.callback(self._studied.stored)  # the last look
             last_first.callback(self._ticker.cancel)
             last_first.callback(self.server.stop)
             for name in self.clients:

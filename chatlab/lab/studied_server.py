@@ -6,6 +6,7 @@ It records starts and ends in the history, and knows no tabs.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -13,6 +14,8 @@ from typing import Any, Literal
 
 from chatlab.harness import BackgroundServer, Gate, Hold, WatchedServer, watched
 from chatlab.history import SERVER, History
+from chatlab.log import messages_in
+from chatlab.messages import Message
 from chatlab.server import create_app
 
 
@@ -40,6 +43,7 @@ class StudiedServer:
         self.gate = None if process else Gate()
         self._history = history
         self._hold: Hold | None = None
+        self._db, self._stored = app["db"], None
         self._kind: Literal["stop", "kill"] = "kill" if process else "stop"
         beats = {"ping_interval": heartbeat, "ping_timeout": heartbeat} if heartbeat else {}
         sio = partial(WatchedServer, **beats)
@@ -73,6 +77,12 @@ class StudiedServer:
     def actions(self) -> dict[str, Callable[[], None]]:
         """What a person can do to the server at any time: kill it or stop it, and start it."""
         return {self._kind: partial(self.end, self._kind), "start": self.start}
+
+    def stored(self) -> list[Message] | None:
+        """Return the messages in the log, or those at the last look if it cannot be read now."""
+        with suppress(sqlite3.Error):
+            self._stored = messages_in(self._db)
+        return self._stored
 
     def go_on(self) -> None:
         """Let the server go on, if a pause still holds it. Do nothing otherwise."""
