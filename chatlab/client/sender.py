@@ -44,9 +44,8 @@ class Sender:
         self._ready, self._ask, self._record, self._changed = ready, ask, record, changed
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
-        self._retries = 0
-        """The number of messages at the front of the outbox that count as retries: they have waited
-        for a connection or an answer."""
+        self._recorded = False
+        """Whether the sending of the first message in the outbox is in the history already."""
 
     @property
     def pending(self) -> list[str]:
@@ -72,8 +71,19 @@ class Sender:
         self._record("acknowledge", text, answer)
         return answer
 
-    def check_outbox(self) -> None:
-        """Raise BadMoment if there is something else in the outbox than OutgoingMessage."""
+    def add(self, text: str, connected: bool) -> None:
+        """Put a text into the outbox, and send it if there is nothing that it has to wait for.
+
+        Raises BadMoment if there is something else in the outbox than OutgoingMessage.
+        """
+        at_once = connected and not self._outbox.pending
+        self._record("send" if at_once else "write", text)
+        self._recorded = self._recorded or at_once
+        self._outbox.add(text)
+        self._check_outbox()
+        self.begin()
+
+    def _check_outbox(self) -> None:
         for message in self._outbox.pending:
             if not isinstance(message, OutgoingMessage):
                 what = f"{message!r}, where `OutgoingMessage(text, key)` should be"
@@ -89,8 +99,8 @@ class Sender:
             self._task = asyncio.create_task(self._empty_outbox())
 
     def interrupt(self) -> None:
-        """Count all pending messages as retries: they have to wait for the next connection."""
-        self._retries = len(self._outbox.pending)
+        """Note that the connection has gone: the messages have to wait for the next one."""
+        self._recorded = False
 
     async def stop(self) -> None:
         """Stop, and leave the rest in the outbox."""
@@ -113,9 +123,9 @@ class Sender:
         while self._outbox.pending:
             await self._ready()
             message = self._outbox.pending[0]
-            if self._retries:
-                self._retries -= 1
+            if not self._recorded:
                 self._record("retry", message.text)
+            self._recorded = False
             taken = self._taken_out(self._outbox.sent, message)
             try:
                 answered = await self._send(message)
@@ -144,7 +154,6 @@ class Sender:
             return False  # `interrupt` has counted it
         except (TimeoutError, Refused) as error:
             if isinstance(error, TimeoutError) or error.name == NOT_STORED:
-                self._retries += 1
                 return False
             self._record("refuse", message.text)
             self.refused.append((message.text, error))

@@ -124,12 +124,7 @@ class ChatClient:
 
         A refused one is found in `refused`, and the others go on.
         """
-        self._record("send", text)
-        self.outbox.add(text)
-        self._sender.check_outbox()
-        if not self.connected:
-            self._sender.interrupt()
-        self._sender.begin()
+        self._sender.add(text, self.connected)
 
     async def drop(self) -> None:
         """Lose the connection and stay offline. The page stays as it is."""

@@ -22,9 +22,6 @@ from chatlab.mistakes import awaited
 PATIENCE = 20.0
 """Seconds after which a check ends, with the answer "not yet"."""
 
-DRAWN = 60
-"""A history of more events than this is not drawn: the picture would be too long to read."""
-
 
 class Judgement(str):
     """A sentence, "solved: ..." or "not yet: ...", and the picture of what went wrong, if any."""
@@ -33,7 +30,7 @@ class Judgement(str):
 
     def __new__(cls, text: str, history: History | None = None) -> Judgement:
         made = super().__new__(cls, text)
-        if history and len(history) <= DRAWN and not made.solved:
+        if history and not made.solved:
             made.diagram = Diagram(_with_texts(before_closing(history)))
         return made
 
@@ -117,10 +114,11 @@ def _joined(said: Any) -> Judgement:
 
 def _with_texts(history: History) -> History:
     """Replace each value that is not a text by its repr: a reader's server may send anything."""
-    return History(
+    events = (
         event if isinstance(event.text, str | None) else replace(event, text=repr(event.text))
         for event in history
     )
+    return History(events, history.stored)
 
 
 def _failed(error: BaseException, history: History) -> Judgement:

@@ -119,4 +119,4 @@ def _unfinished(history: History) -> str:
 
 def before_closing(history: History) -> History:
     """Leave out the "close" events, which only the end of the lab causes."""
-    return History(event for event in history if event.kind != "close")
+    return History((event for event in history if event.kind != "close"), history.stored)

@@ -25,7 +25,7 @@ KINDS: dict[Wrong, str] = {
     "lost": "{who} never shows {message}",
     "duplicated": "{who} shows {message} again",
     "reordered": "{who} shows {message} late",
-    "phantom": "{who} shows {message}, which nobody sent",
+    "phantom": "{who} shows {message}, which {why}",
     "missing": "{who} was told that {message} is stored, and it is not",
 }
 NAMED = 8
@@ -44,7 +44,8 @@ class Fault:
     def __str__(self) -> str:
         offset = "" if self.message.offset is None else f"{self.message.offset} "
         named = f'{offset}"{self.message.text}"'
-        return f"{self.kind}: {KINDS[self.kind].format(who=self.who, message=named)}"
+        why = "is not stored" if len(self.evidence) > 1 else "nobody sent"  # has it the sending?
+        return f"{self.kind}: {KINDS[self.kind].format(who=self.who, message=named, why=why)}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Verdict:
     """Why a history without faults is not "valid"; "" if it is."""
     history: History | None = field(default=None, compare=False)
     """The history that was judged."""
+    gaps: int = 0
+    """How many times a page was told that messages are deleted that it does not have."""
 
     @property
     def outcome(self) -> Literal["valid", "invalid", "unknown"]:
@@ -81,6 +84,8 @@ class Verdict:
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count)
         reason = counts or self.doubt or "every message once and in order"
+        if self.gaps:
+            reason += f", and told of {self.gaps} {'gap' if self.gaps == 1 else 'gaps'}"
         more = len(self.faults) - NAMED
         lines = [f"{self.outcome}: {reason}", *map(str, self.faults[:NAMED])]
         return "\n".join(lines + ([f"... and {more} more"] if more > 0 else []))
@@ -123,7 +128,9 @@ def check(
             facts.known.pop(fault.message, None)
     faults += (fault for page in facts.pages for fault in _faults_of(page, facts))
     faults.sort(key=lambda fault: (fault.message.offset or 0, fault.who, fault.kind))
-    return Verdict(tuple(faults), tuple(facts.unacknowledged), _doubt(facts), history)
+    gaps = sum(event.kind == "gap" for event in history)
+    unanswered = tuple(facts.unacknowledged)
+    return Verdict(tuple(faults), unanswered, _doubt(facts), history, gaps)
 
 
 def _doubt(facts: _Facts) -> str:
@@ -186,8 +193,8 @@ class _Facts:
         self.history, self.stored, self.trimmed = history, stored, trimmed
         self.pages = list(_pages(history))
         sends, self.acknowledged, refusals = (
-            [event for event in history if event.kind == kind]
-            for kind in ("send", "acknowledge", "refuse")
+            [event for event in history if event.kind in kinds]
+            for kinds in (("write", "send"), ("acknowledge",), ("refuse",))
         )
         self.sent: dict[str, list[Event]] = {}
         for event in sends:
@@ -262,7 +269,8 @@ def _faults_of(page: _Page, facts: _Facts) -> Iterator[Fault]:
         exists = page.other_log or show.offset is None or message in facts.known
         texts[show.text] += 1
         if show.text not in facts.sent or not exists:
-            yield Fault("phantom", page.who, message, (show,))
+            sent = facts.sent.get(show.text, [])[:1]
+            yield Fault("phantom", page.who, message, (*sent, show))
         elif show.offset is not None and message in first:
             yield Fault("duplicated", page.who, message, (first[message], show))
         elif texts[show.text] > len(facts.sent[show.text]):

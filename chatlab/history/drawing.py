@@ -8,12 +8,17 @@ from __future__ import annotations
 from html import escape
 
 from chatlab.history.events import SERVER
-from chatlab.history.steps import Step
-from chatlab.history.words import DOES, name_of, offset_of, sends, short
+from chatlab.history.steps import NEVER, Step
+from chatlab.history.words import DOES, breadth, left_out, name_of, offset_of, sends, short, stored
 
 LEFT, TOP, RIGHT = 122, 52, 100
+"""Where the first lane and the first step are, and how much room there is behind the last lane."""
+LETTER = 9
+"""The most pixels that a narrow letter takes, in the widest of the usual fonts."""
 LANE = 190
 """The distance from one lane to the next."""
+MARGIN = 32
+"""How much room the numbers of the steps take, left of all other words."""
 FALL = 18
 """How far an arrow falls on its way: this stands for the time that a message takes."""
 GAP = 28
@@ -24,7 +29,9 @@ text { font: 13px sans-serif; fill: #222; stroke: #fff; stroke-width: 4px; paint
 .name { font: bold 15px sans-serif; text-anchor: middle }
 .number { fill: #666 }
 .fault { fill: #a61b1b }
-.offset { font-weight: bold; fill: #fff; stroke: none; text-anchor: middle }
+.offset { font-weight: bold; stroke: none; text-anchor: middle }
+.offset:not(.fault) { fill: #fff }
+.above { text-anchor: middle }
 .up { stroke: #222; stroke-width: 2 }
 .down { stroke: #767676; stroke-width: 2; stroke-dasharray: 3 5 }
 .begin { fill: #222 }
@@ -33,8 +40,12 @@ text { font: 13px sans-serif; fill: #222; stroke: #fff; stroke-width: 4px; paint
 .catch-up { stroke: #1f4e79; stroke-width: 3; marker-end: url(#head) }
 .again { stroke: #a61b1b; stroke-width: 1.4; marker-end: url(#ring) }
 .late { stroke: #a61b1b; stroke-width: 1.4; marker-end: url(#diamond) }
-.lost { stroke: #a61b1b; stroke-width: 1.4; stroke-dasharray: 5 4; marker-end: url(#cross) }
-.under { stroke: #1f4e79; stroke-width: 1.4; stroke-dasharray: 5 4; marker-end: url(#head) }
+.deleted { stroke: #666; stroke-width: 1.4; marker-end: url(#end) }
+.passage { fill: #1f4e79 }
+.missing { fill: #fff; stroke: #a61b1b; stroke-width: 2 }
+.lost, .unanswered { stroke: #a61b1b; stroke-width: 1.4; marker-end: url(#cross) }
+.under-way, .held-up { stroke: #1f4e79; stroke-width: 1.4; marker-end: url(#head) }
+.lost, .unanswered, .under-way, .held-up, .deleted { stroke-dasharray: 5 4 }
 .refused { stroke: #a61b1b; stroke-width: 1.4; marker-end: url(#bar) }
 """
 
@@ -54,40 +65,73 @@ TIPS = (
     _tip("diamond", "M-8 0L0 -8L8 0L0 8z", HOLLOW),
     _tip("cross", "M-5 -5L5 5M5 -5L-5 5", HOLLOW),
     _tip("bar", "M0 -9L0 9", HOLLOW),
+    _tip("end", "M0 -7L0 7", 'fill="none" stroke="#666" stroke-width="2"'),
 )
 STYLE = f"<style>{LOOKS}</style><defs>{''.join(TIPS)}</defs>\n"
 
+STATES = {"close": None, "drop": "down", "stop": "down", "kill": "down"}
+"""What the line of a lane is after an event; after all others it is "up"."""
+SHORT = {"refused": 14} | dict.fromkeys((*NEVER, "under way", "held up"), 70)
+"""How many pixels before its end the arrow of a message stops that does not arrive."""
+CALM = ("under way", "held up", "deleted")
+"""What is no fault although it does not arrive."""
+
 
 class Drawing:
-    """The pieces of a picture, drawn from top to bottom, and its size."""
+    """The pieces of a picture, drawn from top to bottom, and its size.
 
-    def __init__(self, lanes: list[str], steps: list[Step]) -> None:
+    Only a part of the steps is drawn; what was before it says how the part begins.
+    """
+
+    def __init__(self, lanes: list[str], steps: list[Step], part: range) -> None:
         self._lanes = lanes
+        self.left, self._right = MARGIN, 0  # how far the words reach
         self._lines: list[str] = []
         self._words: list[str] = []  # above all lines
         self._y = TOP
         self._lines_begun: dict[str, tuple[int, str]] = {SERVER: (TOP, "up")}
         for lane in lanes:
             self._word(self._x(lane), 26, short(lane, 16), "name")
-        for number, step in enumerate(steps, 1):
-            self._word(14, self._y + 5, str(number), "number")
-            (self._send if step.is_send else self._act)(step)
+        for step in steps[: part.start]:
+            for event in step.actions if not step.brings else ():
+                self._lifeline(event.who, STATES.get(event.kind, "up"))
+        self._lines.clear()
+        begins = []
+        for number in part:
+            begins.append((self._y, str(number + 1)))
+            self._draw(steps[number])
+        begins += [(self._y, words) for words in left_out(steps, part)]
+        self._y += GAP * (len(begins) - len(part))
+        self.left -= MARGIN
+        for y, words in begins:
+            self._word(self.left + 14, y + 5, words, "number")
         for lane in lanes:
             self._lifeline(lane, None)
         self.pieces = self._lines + self._words
-        self.width, self.height = self._x(lanes[-1]) + RIGHT, self._y
+        right = max(self._x(lanes[-1]) + RIGHT, self._right)
+        self.width, self.height = right - self.left, self._y
+
+    def _draw(self, step: Step) -> None:
+        if step.is_send:
+            self._send(step)
+        elif step.brings:
+            self._word(self._x(SERVER), self._y - 14, short(step.actions[0].text), "above")
+            self._pass_on(step, self._y)
+        else:
+            self._act(step)
 
     def _act(self, step: Step) -> None:
         """Draw what clients or the server do, and the messages that follow."""
         for event in dict.fromkeys(step.actions):
             x, y = self._x(event.who), self._y
             self._beside(event.who, y + 5, DOES[event.kind], outside=True)
-            if event.kind == "close":
-                state, mark = None, _line("end", x - 8, y, x + 8, y)
-            elif event.kind in ("drop", "stop", "kill"):
-                state, mark = "down", _line("break", x - 8, y + 3, x + 8, y - 3)
+            state = STATES.get(event.kind, "up")
+            if state is None:
+                mark = _line("end", x - 8, y, x + 8, y)
+            elif state == "down":
+                mark = _line("break", x - 8, y + 3, x + 8, y - 3)
             else:
-                state, mark = "up", f'<circle class="begin" cx="{x}" cy="{y}" r="5"/>'
+                mark = f'<circle class="begin" cx="{x}" cy="{y}" r="5"/>'
             self._lifeline(event.who, state)
             self._lines.append(mark)
         # An arrow must not run through the words of a lane that it passes.
@@ -103,16 +147,21 @@ class Drawing:
         self._beside(event.who, self._y - 6, short(event.text))
         arrives = step.fate in ("arrived", "known")
         self._arrow("live" if arrives else step.fate, event.who, SERVER, self._y)
-        middle = self._y + FALL
-        self._arrivals(step, middle)
         if arrives:
-            self._passage(middle, offset_of(step))
+            self._pass_on(step, self._y + FALL)
+        else:
+            self._arrivals(step, self._y + FALL)
+
+    def _pass_on(self, step: Step, y: int) -> None:
+        """Draw a message at the server, and on its way to the tabs."""
+        self._arrivals(step, y)
+        self._passage(y, offset_of(step), stored(step))
 
     def _arrivals(self, step: Step, y: int) -> None:
         """Draw the messages to the tabs: several to the same tab stand one below the other."""
         for slot in range(max(map(len, step.arrivals.values()), default=0)):
             here = [arrivals[slot] for arrivals in step.arrivals.values() if slot < len(arrivals)]
-            labelled = [arrival for arrival in here if arrival.how not in ("live", "lost")]
+            labelled = [arrival for arrival in here if arrival.how not in ("live", *NEVER)]
             for arrival in here:
                 self._arrow(arrival.how, SERVER, arrival.who, y)
             for arrival in labelled:
@@ -126,24 +175,29 @@ class Drawing:
         """Draw a message on its way. If it does not arrive, the arrow stops short and says why."""
         start, end = self._x(source), self._x(target)
         onward = 1 if end > start else -1
-        stop = end - onward * {"lost": 70, "under way": 70, "refused": 14}.get(how, 0)
-        self._lines.append(_line(how, start, y, stop, y + FALL))
+        stop = end - onward * SHORT.get(how, 0)
+        self._lines.append(_line(how.replace(" ", "-"), start, y, stop, y + FALL))
         if stop != end:
             x = stop + onward * (26 if how == "refused" else 10)
-            look = "" if how == "under way" else "fault"
+            look = "" if how in CALM else "fault"
             self._word(x, y + FALL + 5, how, look, leftward=onward < 0)
 
-    def _passage(self, y: int, label: str) -> None:
-        """Mark the point where the server passes a message on, with its offset if it has one."""
+    def _passage(self, y: int, label: str, missing: str) -> None:
+        """Mark the point where the server passes a message on, with its offset if it has one.
+
+        The mark is hollow for a message that is `missing`: the word says why.
+        """
         x = self._x(SERVER)
         half = 8 + 4 * len(label) if label else 4
         tall = min(half, 10)
         self._lines.append(
-            f'<rect x="{x - half}" y="{y - tall}" width="{2 * half}" height="{2 * tall}" '
-            f'rx="{tall}" fill="#1f4e79"/>'
+            f'<rect class="{"missing" if missing else "passage"}" x="{x - half}" y="{y - tall}" '
+            f'width="{2 * half}" height="{2 * tall}" rx="{tall}"/>'
         )
         if label:
-            self._word(x, y + 5, label, "offset")
+            self._word(x, y + 5, label, "offset fault" if missing else "offset")
+        if missing:
+            self._word(x, y - 14, missing, "fault above")
 
     def _lifeline(self, lane: str, state: str | None) -> None:
         """End a lane's line here, and begin the next: "up", "down", or None for no line."""
@@ -161,6 +215,9 @@ class Drawing:
         self._word(self._x(lane) + (-12 if leftward else 12), y, words, look, leftward=leftward)
 
     def _word(self, x: int, y: int, words: str, look: str = "", *, leftward: bool = False) -> None:
+        wide = breadth(words) * LETTER
+        self.left = min(self.left, x - wide if leftward else x)
+        self._right = max(self._right, x if leftward else x + wide)
         kind = f' class="{look}"' if look else ""
         anchor = ' text-anchor="end"' if leftward else ""
         self._words.append(f'<text x="{x}" y="{y}"{kind}{anchor}>{escape(words)}</text>')

@@ -7,26 +7,30 @@ which they reached this process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
+
+from chatlab.messages import Message
 
 Kind = Literal[
     "join", "drop", "reconnect", "reload", "close",  # a client's page and its connection
     "reset", "gap",  # what the server tells a page about the log
-    "send", "retry", "acknowledge", "refuse", "show",  # messages, seen from the client
+    "write", "send", "retry", "acknowledge", "refuse", "show",  # messages, seen from the client
     "stop", "kill", "start",  # the server
 ]  # fmt: skip
 SERVER = "server"
+Stored = Collection[Message] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened to one client, or to the server.
 
-    `who` is the client's name, or SERVER for "stop", "kill" and "start". "send", "retry" and
-    "refuse" have a `text`; "retry" is also the first attempt for a message that was written without
-    a connection. "acknowledge" and "show" have a `text`, and an `offset` if the server gave one.
+    `who` is the client's name, or SERVER for "stop", "kill" and "start". "write", "send", "retry"
+    and "refuse" have a `text`. "write" puts a message into an outbox where it has to wait, for a
+    connection or for others; "retry" is each attempt to send it, and each further one for "send".
+    "acknowledge" and "show" have a `text`, and an `offset` if the server gave one.
     "reset" (the page starts again) and "gap" have the `offset` up to which messages are gone.
     """
 
@@ -37,10 +41,12 @@ class Event:
 
 
 class History:
-    """An append-only list of events."""
+    """An append-only list of events. `stored()` returns what the log holds; None if unknown."""
 
-    def __init__(self, events: Iterable[Event] = ()) -> None:
-        self._events = list(events)
+    def __init__(
+        self, events: Iterable[Event] = (), stored: Callable[[], Stored] = lambda: None
+    ) -> None:
+        self._events, self.stored = list(events), stored
 
     def record(
         self, kind: Kind, who: str, text: str | None = None, offset: int | None = None
@@ -60,7 +66,7 @@ class History:
                 count += 1
             elif event.kind in ("acknowledge", "refuse"):
                 count = max(0, count - 1)
-            elif event.kind not in ("show", "gap", "reset"):  # the connection has ended
+            elif event.kind not in ("write", "show", "gap", "reset"):  # the connection has ended
                 count = 0
         return count
 

@@ -26,13 +26,18 @@ class Figure:
         html = f'<img alt="{escape(self.summary)}" src="data:image/svg+xml;base64,{source}">'
         return {"text/html": html, "text/plain": str(self)}
 
-    def _svg_file(self, width: int, height: int, style: str, pieces: list[str]) -> str:
-        """Return an SVG file with the pieces, a white background, and the words as metadata."""
+    def _svg_file(
+        self, width: int, height: int, style: str, pieces: list[str], left: int = 0
+    ) -> str:
+        """Return an SVG file with the pieces, a white background, and the words as metadata.
+
+        `left` is the coordinate of the left edge.
+        """
         size = f'width="{width}" height="{height}"'
         head = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {width} {height}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="{left} 0 {width} {height}">',
             f"<title>{escape(self.summary)}</title>",
             f"<desc>{escape(str(self))}</desc>",
-            f'{style}<rect {size} fill="#fff"/>',
+            f'{style}<rect x="{left}" {size} fill="#fff"/>',
         ]
         return "\n".join([*head, *pieces, "</svg>"])

@@ -8,16 +8,21 @@ the actions (join, send, drop ...), and that of the messages within each tab.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from chatlab.history.events import Event, History
 
-Fate = Literal["arrived", "known", "refused", "waits", "lost", "under way"]
-"""What became of a message: "known" if the server had it already, "waits" if there was no
-connection. A history alone cannot tell "under way" from "lost": a live view sets it itself."""
-How = Literal["live", "catch-up", "again", "late", "lost"]
-SENDS = ("send", "retry")
+Fate = Literal["arrived", "known", "refused", "waits", "held up", "lost", "under way"]
+"""What became of a message: "known" if the server had it already, "waits" if it was not sent yet,
+"held up" if it arrives in a later step, as its offset shows. A history alone cannot tell "under
+way" from "lost": a live view sets it itself."""
+How = Literal["live", "catch-up", "again", "late", "lost", "deleted", "unanswered"]
+NEVER: tuple[How, ...] = ("lost", "deleted", "unanswered")
+"""What becomes of a message or an answer that does not arrive."""
+SENDS = ("write", "send", "retry")
+ARRIVE = "arrive"
+"""The action of a step in which a message arrives at the server that was held up."""
 TOGETHER = ("drop", "reconnect", "close")
 """Actions that happen to several tabs at once when a server stops or starts: one step for all."""
 Numbered = list[tuple[int, Event]]
@@ -26,7 +31,11 @@ Numbered = list[tuple[int, Event]]
 
 @dataclass
 class Arrival:
-    """A message that a tab shows, or never shows ("lost")."""
+    """A message that a tab shows, or an answer that its sender gets; or why not.
+
+    "lost": the tab never shows it. "deleted": the tab was told that the log does not have it any
+    more. "unanswered": the sender did not get the answer, and sent the message again.
+    """
 
     who: str
     text: str
@@ -34,7 +43,7 @@ class Arrival:
     how: How
 
 
-@dataclass
+@dataclass(eq=False)  # two steps in which the same happens are two
 class Step:
     """One logical step: an action, or several of a kind at once, and the arrivals after it."""
 
@@ -43,15 +52,34 @@ class Step:
     fate: Fate = "arrived"
     again: bool = False
     """Whether the message was sent before."""
+    stored: bool = True
+    """False if the server gave the message an offset that is not in the log."""
     arrivals: dict[str, list[Arrival]] = field(default_factory=dict)
 
     @property
     def is_send(self) -> bool:
+        """Whether a client sends a message, or writes it, to send it later."""
         return self.actions[0].kind in SENDS
+
+    @property
+    def faulty(self) -> bool:
+        """Whether a message went wrong here for good, and not only for an attempt to send it."""
+        hows = {one.how for arrivals in self.arrivals.values() for one in arrivals}
+        return not self.stored or not hows.isdisjoint(("lost", "again", "late"))
+
+    @property
+    def brings(self) -> bool:
+        """Whether a message may arrive at the server."""
+        return self.is_send or self.actions[0].kind == ARRIVE
 
 
 def steps_of(history: History) -> list[Step]:
-    """Return the steps of a history, each with the arrivals that follow from it."""
+    """Return the steps of a history, each with the arrivals that follow from it.
+
+    If it is known what the log holds, a message without an answer that is there has arrived, and a
+    message with an offset that is not there is not stored.
+    """
+    stored = history.stored()
     steps: list[Step] = []
     events: Numbered = []
     first_shown: dict[tuple[str | None, int | None], int] = {}
@@ -66,8 +94,14 @@ def steps_of(history: History) -> list[Step]:
         events.append((len(steps) - 1, event))
     for step in steps:
         step.actions.sort(key=lambda event: event.who)
+    one_log = not any(event.kind == "reset" for event in history)
     _follow_attempts(events, steps, first_shown)
-    _find_offsets(steps, list(first_shown))
+    known = [(message.text, message.offset) for message in stored or () if one_log]
+    _find_offsets(steps, [*first_shown, *known])
+    if one_log:
+        if stored is not None:
+            _find_not_stored(steps, known)
+        events = _in_order_of_offsets(steps, events)
     for who in history.clients:
         _Tab(who, steps).follow(events)
     return steps
@@ -82,10 +116,11 @@ def _follow_attempts(
     for number, event in events:
         messages = waiting[event.who, event.text]
         if event.kind in SENDS:
-            if event.kind == "send" or not messages:  # an outbox may repeat an answered message
+            if event.kind != "retry" or not messages:  # an outbox may repeat an answered message
                 messages.append([])
-            message = messages[-1 if event.kind == "send" else 0]
-            steps[number].fate = "waits" if event.who in offline else "lost"
+            message = messages[0 if event.kind == "retry" else -1]
+            waits = event.kind == "write" or event.who in offline
+            steps[number].fate = "waits" if waits else "lost"
             steps[number].again = any(steps[before].fate == "lost" for before in message)
             message.append(number)
         elif event.kind in ("acknowledge", "refuse"):
@@ -105,19 +140,58 @@ def _answer(event: Event, last: Step, early: list[Step]) -> None:
     last.offset = event.offset
     if early and early[-1] is not last and early[-1].fate == "lost":  # it had arrived
         early[-1].fate, early[-1].offset, last.fate = "arrived", event.offset, "known"
+        _lose_answer(early[-1])
+
+
+def _lose_answer(step: Step) -> None:
+    [event] = step.actions
+    lost = Arrival(event.who, event.text, step.offset, "unanswered")
+    step.arrivals.setdefault(event.who, []).append(lost)
 
 
 def _find_offsets(steps: list[Step], shown: list[tuple[str | None, int | None]]) -> None:
     """Take a message's offset from the pages if no acknowledgement has it."""
-    taken = {step.offset for step in steps}
+    taken = {(step.actions[0].text, step.offset) for step in steps}
     for step in steps:
         if step.is_send and step.fate in ("arrived", "lost") and step.offset is None:
             text = step.actions[0].text
-            offsets = {o for t, o in shown if t == text and (o is None or o not in taken)}
+            offsets = {o for t, o in shown if t == text and (o is None or (t, o) not in taken)}
             if offsets:
                 step.fate = "arrived"
                 step.offset = min(offsets, key=lambda offset: offset or 0)
-                taken.add(step.offset)
+                taken.add((text, step.offset))
+
+
+def _find_not_stored(steps: list[Step], stored: list[tuple[str, int]]) -> None:
+    """Mark the messages with an offset that the log does not have, and has not deleted either."""
+    begin = min((offset for _, offset in stored), default=1)
+    for step in steps:
+        if step.fate == "arrived" and step.offset is not None:
+            there = (step.actions[0].text, step.offset) in stored
+            step.stored = there or step.offset < begin
+
+
+def _in_order_of_offsets(steps: list[Step], events: Numbered) -> Numbered:
+    """Add steps, so that messages arrive at the server in the order of their offsets.
+
+    A message that has a larger offset than one that was sent later was held up on its way. Return
+    the events with the numbers of their steps, which have changed.
+    """
+    before, newest_first = list(steps), list(reversed(steps))
+    for step in sorted(filter(_has_arrived, before), key=lambda step: step.offset):
+        smaller = (one for one in newest_first if _has_arrived(one) and one.offset < step.offset)
+        last = next(smaller, step)
+        if steps.index(last) > steps.index(step):
+            action = replace(step.actions[0], kind=ARRIVE)
+            arrives = Step([action], step.offset, stored=step.stored)
+            step.fate, step.offset = "held up", None
+            steps.insert(steps.index(last) + 1, arrives)
+            newest_first = list(reversed(steps))
+    return [(steps.index(before[number]) if number >= 0 else -1, event) for number, event in events]
+
+
+def _has_arrived(step: Step) -> bool:
+    return step.fate == "arrived" and step.stored and step.offset is not None
 
 
 class _Tab:
@@ -128,7 +202,7 @@ class _Tab:
         self._sent_in = {
             (step.actions[0].text, step.offset): number
             for number, step in reversed(list(enumerate(steps)))
-            if step.is_send and step.fate == "arrived"
+            if step.brings and step.fate == "arrived"
         }
         self._reached: int | None = None  # the step at which this tab is; None if it is closed
         self._connected = False
@@ -136,6 +210,7 @@ class _Tab:
         self._page: Numbered = []  # what the page shows, with the step in which it was sent
         self._sent_meanwhile: set[int] = set()
         self._shown: set[int] = set()
+        self._gone: set[int] = set()  # offsets of messages that it was told are deleted
 
     def follow(self, events: Numbered) -> None:
         for number, event in events:
@@ -148,14 +223,27 @@ class _Tab:
         for number in self._sent_meanwhile - self._shown:
             step = self._steps[number]
             if step.fate == "arrived":
-                lost = Arrival(self._who, step.actions[0].text, step.offset, "lost")
+                how = "deleted" if step.offset in self._gone else "lost"
+                lost = Arrival(self._who, step.actions[0].text, step.offset, how)
                 step.arrivals.setdefault(self._who, []).insert(0, lost)
 
     def _note_send(self, number: int, event: Event) -> None:
+        step = self._steps[number]
+        if step.fate == "held up":
+            number = self._sent_in_later(number, event)
         if self._reached is not None:
             self._sent_meanwhile.add(number)
-        if self._connected and event.kind == "send" and self._steps[number].offset is None:
+        first = step.fate != "waits" and not step.again
+        if self._connected and first and self._steps[number].offset is None:
             self._due[event.text].append(number)
+
+    def _sent_in_later(self, number: int, event: Event) -> int:
+        """Return the step in which a message arrives that is held up in this one."""
+        return next(
+            later
+            for later in range(number, len(self._steps))
+            if self._steps[later].actions[0] == replace(event, kind=ARRIVE)
+        )
 
     def _show(self, event: Event) -> None:
         """Find the step in which a message was sent: by its offset, if it has one.
@@ -181,6 +269,9 @@ class _Tab:
         return "live" if self._reached == source else "catch-up"
 
     def _act(self, number: int, event: Event) -> None:
+        if event.kind == "gap":
+            newest = max((old.offset or 0 for _, old in self._page), default=0)
+            self._gone.update(range(newest + 1, (event.offset or 0) + 1))
         if event.kind in ("join", "reconnect", "reload", "reset", "gap"):
             self._reached = max(self._reached or 0, number)
             if event.kind not in ("reconnect", "gap"):

@@ -10,10 +10,11 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate, groupby
+from math import ceil
 from unicodedata import category, east_asian_width
 
 from chatlab.history.events import SERVER, Event
-from chatlab.history.steps import SENDS, Arrival, Step
+from chatlab.history.steps import ARRIVE, NEVER, Arrival, Step
 
 DOES = {
     "join": "joins",
@@ -30,6 +31,8 @@ DOES = {
 GETS = {
     "catch-up": "catches up on {}",
     "lost": "never gets {}",
+    "deleted": "is told that these are deleted: {}",
+    "unanswered": "gets no answer to {}",
     "again": "gets {} again",
     "late": "gets {} late",
 }
@@ -41,19 +44,29 @@ FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Characters that SVG does not allow, or that are invisible: control characters, surrogates."""
 
 
-def table(lanes: list[str], steps: list[Step]) -> str:
-    """Write the steps as a table: one row for each step, one column for each lane."""
+def table(lanes: list[str], steps: list[Step], part: range) -> str:
+    """Write a part of the steps as a table: one row for each step, one column for each lane."""
     rows = [["", *map(short, lanes)]]
-    for number, step in enumerate(steps, 1):
-        rows.append([str(number), *(_cell(lane, step) for lane in lanes)])
+    for number in part:
+        rows.append([str(number + 1), *(_cell(lane, steps[number]) for lane in lanes)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, *left_out(steps, part)])
+
+
+def left_out(steps: list[Step], part: range) -> list[str]:
+    """Say how much is not shown of a history, and how to see it."""
+    if len(part) == len(steps):
+        return []
+    return [
+        f"{len(steps) - len(part)} of {len(steps)} steps are left out: diagram().whole() has all"
+    ]
 
 
 def summary(lanes: list[str], steps: list[Step]) -> str:
     """Return the most important facts in one sentence: the alternative text of the picture."""
     tabs = ", ".join(short(lane) for lane in lanes if lane != SERVER) or "nobody"
-    sent = sum(step.actions[0].kind == "send" for step in steps)
+    sent = sum(step.actions[0].kind in ("write", "send") for step in steps)
     facts = [f"{sent} {'message' if sent == 1 else 'messages'} sent"]
     for lane in lanes:
         name = "the server" if lane == SERVER else short(lane)
@@ -68,6 +81,11 @@ def short(text: object, room: int = ROOM) -> str:
     if not reach or reach[-1] <= room:
         return line
     return line[: bisect(reach, room - 1)].rstrip() + "…"
+
+
+def breadth(words: str) -> int:
+    """Estimate how wide words are, in narrow characters."""
+    return ceil(sum(map(_breadth, words)))
 
 
 def _breadth(character: str) -> float:
@@ -90,6 +108,11 @@ def offset_of(step: Step) -> str:
     return "" if step.offset is None else f"{step.offset}{' again' if step.fate == 'known' else ''}"
 
 
+def stored(step: Step) -> str:
+    """Say that a message is not in the log, although the server gave it an offset."""
+    return "" if step.stored else "not stored"
+
+
 def name_of(arrival: Arrival) -> str:
     """Name a message by its offset, or by its text if it has no offset."""
     return _quoted(arrival) if arrival.offset is None else str(arrival.offset)
@@ -97,15 +120,18 @@ def name_of(arrival: Arrival) -> str:
 
 def _cell(lane: str, step: Step) -> str:
     does = dict.fromkeys(event.kind for event in step.actions if event.who == lane)
-    words = [DOES[kind] for kind in does if kind not in SENDS]
+    words = [DOES[kind] for kind in does if kind in DOES]
     if step.is_send and does:
-        fate = {"arrived": "", "known": "", "waits": " (offline)"}.get(step.fate, f" ({step.fate})")
-        words.append(sends(step) + fate)
-    if step.is_send and lane == SERVER and step.fate in ("arrived", "known"):
+        told = step.fate not in ("arrived", "known")
+        words.append(sends(step) + (f" ({step.fate})" if told else ""))
+    if step.brings and lane == SERVER and step.fate in ("arrived", "known"):
+        if step.actions[0].kind == ARRIVE:
+            words.append(f"gets {_quoted(step.actions[0])}")
         words.append("passes it on" if step.offset is None else f"offset {offset_of(step)}")
+        words += filter(None, [stored(step)])
     for how, arrivals in groupby(step.arrivals.get(lane, []), lambda arrival: arrival.how):
-        if how in ("live", "lost"):
-            words.append("shows it" if how == "live" else "(lost)")
+        if how in ("live", *NEVER):
+            words.append("shows it" if how == "live" else f"({how})")
         else:
             words.append(f"{how}: {', '.join(map(name_of, arrivals))}")
     return "; ".join(words)
@@ -120,6 +146,8 @@ def _facts(lane: str, steps: list[Step]) -> Iterator[str]:
     for step in steps:
         if step.actions[0].who == lane and step.fate in ("refused", "lost"):
             yield f"{sends(step)}, which is {step.fate}"
+        if lane == SERVER and not step.stored:
+            yield f"does not store {step.offset} {_quoted(step.actions[0])}"
     arrivals = [arrival for step in steps for arrival in step.arrivals.get(lane, [])]
     for how, gets in GETS.items():
         if which := [arrival for arrival in arrivals if arrival.how == how]:

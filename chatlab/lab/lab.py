@@ -83,7 +83,7 @@ class Lab(Openable):
         self._studied = StudiedServer(
             server, self.history, self._report, name, process, heartbeat, app
         )
-        self.server = self._studied.server
+        self.server, self.history.stored = self._studied.server, self._studied.stored
 
     async def open(self) -> Self:
         """Start the server, in the place of an older lab of the same name."""
@@ -250,6 +250,7 @@ async def _end(lab: Lab) -> None:
     lab._studied.go_on()
     async with AsyncExitStack() as last_first:  # if one step fails, the others happen anyway
         last_first.callback(lab._folder.cleanup)
+        last_first.callback(lab._studied.stored)  # the last look
         last_first.callback(lab._ticker.cancel)
         last_first.callback(lab.server.stop)
         for name in lab.clients:

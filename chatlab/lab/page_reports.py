@@ -99,7 +99,7 @@ class PageReports:
                 merged += recorded[done:place]
                 merged.append(event)
                 done = max(done, place)
-        return History(merged + recorded[done:])
+        return History(merged + recorded[done:], history.stored)
 
     def sends_merged_into(self, history: History) -> History:
         """Return a history with what the page has sent, and the answers to it.

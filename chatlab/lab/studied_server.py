@@ -6,6 +6,7 @@ It records starts and ends in the history, and knows no tabs.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -14,6 +15,8 @@ from typing import Any, Literal
 
 from chatlab.harness import BackgroundServer, Gate, Hold, WatchedServer, watched
 from chatlab.history import SERVER, History
+from chatlab.log import messages_in
+from chatlab.messages import Message
 from chatlab.mistakes import BadMoment
 from chatlab.server import create_app
 
@@ -52,6 +55,7 @@ class StudiedServer:
         self._looks = 0
         self._history = history
         self._hold: Hold | None = None
+        self._db, self._stored = app["db"], None
         self._kind: Literal["stop", "kill"] = "kill" if process else "stop"
         beats = {"ping_interval": heartbeat, "ping_timeout": heartbeat} if heartbeat else {}
         sio = partial(WatchedServer, **beats)
@@ -120,6 +124,12 @@ class StudiedServer:
 
     def _seen(self) -> None:
         self._looks = 0
+
+    def stored(self) -> list[Message] | None:
+        """Return the messages in the log, or those at the last look if it cannot be read now."""
+        with suppress(sqlite3.Error):
+            self._stored = messages_in(self._db)
+        return self._stored
 
     def go_on(self) -> None:
         """Let the server go on, if a pause still holds it. Do nothing otherwise."""

@@ -6,4 +6,4 @@ It promises that a message is on the disk when `append` returns, and that offset
 
 from chatlab.log.contract import Log
 from chatlab.log.database import Batches, Writer, make_durable, transaction
-from chatlab.log.sqlite import KEY_USED, MessageLog, head_of
+from chatlab.log.sqlite import KEY_USED, MessageLog, head_of, messages_in

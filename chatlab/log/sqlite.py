@@ -205,9 +205,19 @@ def head_of(path: str | PathLike[str]) -> int:
 
     Writes nothing and waits for nothing. Raises sqlite3.Error if the file cannot be read now.
     """
-    address = f"{Path(path).absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, timeout=0)) as db:
+    with closing(_beside_a_server(path)) as db:
         return _last_offset(db)
+
+
+def messages_in(path: str | PathLike[str]) -> list[Message]:
+    """Return all messages in the file of a log, as `head_of` does it."""
+    with closing(_beside_a_server(path)) as db:
+        return [Message(*row) for row in db.execute("SELECT id, content FROM messages ORDER BY id")]
+
+
+def _beside_a_server(path: str | PathLike[str]) -> sqlite3.Connection:
+    address = f"{Path(path).absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(address, uri=True, timeout=0)
 
 
 def _last_offset(db: sqlite3.Connection) -> int:

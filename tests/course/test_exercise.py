@@ -74,10 +74,10 @@ def test_picture_is_that_of_the_verdict_that_is_wrong():
     assert should_be_valid(check(history(*LOST, "show ann 1 hello"))).diagram is None
 
 
-def test_history_that_is_too_long_is_not_drawn():
+def test_part_of_a_long_history_is_drawn():
     """A picture of a thousand rows shows nothing; one of an empty history neither."""
     long = history(*LOST, *["retry ann hello"] * 100)
-    assert Judgement("not yet", long).diagram is None
+    assert "steps are left out" in str(Judgement("not yet", long).diagram)
     assert Judgement("not yet", History()).diagram is None
 
 

@@ -57,7 +57,8 @@ def test_message_that_all_see_is_drawn_as_arrows_through_the_server():
         '3  sends "hello"; shows it  offset 1  shows it',
     ]
     assert looks(diagram).count("live") == 3
-    assert words(diagram) == ["ann", "server", "bob", "1", "joins", "2", "joins", "3", "hello", "1"]
+    drawn = ["ann", "server", "bob", "joins", "joins", "hello", "1", "1", "2", "3"]
+    assert words(diagram) == drawn
     assert diagram.summary == "Space-time diagram of ann, bob and the server: 1 message sent."
 
 
@@ -86,7 +87,7 @@ def test_message_that_follows_on_what_a_tab_is_told_is_drawn_after_it(kind, word
     diagram = Diagram(history(*away, f"{kind} bob 2 -", "show bob 3 hello?"))
     rows = [row.split("  ")[-1] for row in str(diagram).splitlines()]
     assert rows[5:] == [
-        "(lost)",
+        "(deleted)" if kind == "gap" else "(lost)",
         "offset 3",
         "reconnects",
         f"{words}; catch-up: 3",
@@ -131,7 +132,7 @@ def test_message_that_is_written_offline_is_drawn_when_it_is_sent():
     """At first there is no arrow, and the words say that it was written."""
     events = ["join ann", "drop ann", "send ann hi", "reconnect ann", "retry ann hi"]
     diagram = Diagram(history(*events, "acknowledge ann 1 hi", "show ann 1 hi"))
-    assert 'writes "hi" (offline)' in str(diagram)
+    assert 'writes "hi" (waits)' in str(diagram)
     assert 'sends "hi"; shows it' in str(diagram)
     assert 'writes "hi"' in words(diagram)
     assert looks(diagram).count("live") == 2
@@ -384,7 +385,36 @@ def test_message_under_way_stops_short_and_is_no_fault():
     diagram = Diagram(history("join ann", "join bob", "send ann hi"))
     assert "under way" not in diagram.svg
     diagram.steps[-1].fate = "under way"
-    assert 'class="under way"' in diagram.svg
+    assert 'class="under-way"' in diagram.svg
     assert 'class="fault"' not in diagram.svg
     assert 'sends "hi" (under way)' in str(diagram)
     assert "lost" not in diagram.summary
+
+
+def test_part_of_a_long_history_is_around_its_first_fault():
+    """The rest is one call away, and the numbers of the steps stay."""
+    before = [one for number in range(1, 41) for one in sent("ann", number, "hi", "ann", "bob")]
+    after = [one for number in range(42, 82) for one in sent("ann", number, "hi", "ann", "bob")]
+    events = [*before, *sent("ann", 41, "x", "ann"), *after]
+    diagram = Diagram(history("join ann", "join bob", *events))
+    rows = str(diagram).splitlines()
+    assert (rows[1].split()[0], rows[30].split()[0]) == ("23", "52")
+    assert '43  sends "x"; shows it   offset 41  (lost)' in rows
+    assert rows[31:] == ["53 of 83 steps are left out: diagram().whole() has all"]
+    assert rows[31] in words(diagram)
+    assert 'class="up"' in diagram.svg  # they joined in a step that is left out
+    assert len(str(diagram.whole()).splitlines()) == 84
+
+
+WORD = '<text x="(-?[0-9]+)"[^>]*?( text-anchor="end")?>([^<]*)<'
+
+
+def test_words_at_the_edges_are_inside_the_picture():
+    """In fonts that are wider than others, too: the picture grows with its words."""
+    events = ["drop ann", f"write ann {'W' * 12}", "join bob", "gap bob 3"]
+    diagram = Diagram(history("join ann", *events))
+    [left, _, width, _] = map(int, re.search('viewBox="([^"]+)"', diagram.svg)[1].split())
+    for x, anchor, text in re.findall(WORD, diagram.svg):
+        reach = 0 if text in diagram.lanes else 9 * len(text)
+        begin = int(x) - reach if anchor else int(x)
+        assert left <= begin <= begin + reach <= left + width

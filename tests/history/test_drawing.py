@@ -15,9 +15,10 @@ FAULTS = ("lost", "again", "late", "refused")
 
 def test_each_fault_has_a_shape_of_its_own():
     """Without colours the faults still differ: each has its own tip, drawn by its own path."""
-    tips = [re.search(rf"\.{fault} .*url\(#(\w+)\)", STYLE)[1] for fault in (*FAULTS, "live")]
+    looks = (*FAULTS, "deleted", "live")
+    tips = [re.search(rf"\.{look}[ ,].*url\(#(\w+)\)", STYLE)[1] for look in looks]
     shapes = [re.search(rf'id="{tip}".*? d="([^"]+)"', STYLE)[1] for tip in tips]
-    assert len(set(shapes)) == len(FAULTS) + 1
+    assert len(set(shapes)) == len(looks)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_retry_of_a_message_that_a_page_has_shown_is_known():
     answered = [*events, "acknowledge ann 1 hi", "show ann 1 hi"]
     assert attempts(*answered) == [("arrived", 1, False), ("known", 1, True)]
     steps = steps_of(history(*JOINED, *answered))
-    assert arrivals(steps, "ann") == [(5, "hi", "catch-up")]
+    assert arrivals(steps, "ann") == [(3, "hi", "unanswered"), (5, "hi", "catch-up")]
     assert arrivals(steps, "bob") == [(3, "hi", "live")]
 
 
@@ -185,3 +185,27 @@ def test_gap_is_a_step_and_the_page_stays():
     steps = steps_of(again)
     assert steps[-1].actions[0].kind == "gap"
     assert arrivals(steps, "bob")[-1][1:] == ("hi", "again")
+
+
+def test_message_that_was_overtaken_arrives_in_a_step_of_its_own():
+    """Time runs downwards at the server: its offset is larger than those of the others."""
+    overtaken = ["send ann slow", "send bob fast", "acknowledge bob 1 fast"]
+    steps = steps_of(history(*JOINED, *overtaken, "acknowledge ann 2 slow", "show bob 2 slow"))
+    assert [(step.fate, step.offset) for step in steps if step.brings] == [
+        ("held up", None),
+        ("arrived", 1),
+        ("arrived", 2),
+    ]
+    assert steps[-1].arrivals["bob"][0].text == "slow"
+
+
+def test_message_that_waits_behind_another_is_not_called_lost():
+    """It is written, and sent when the one before it is answered."""
+    waiting = ["send ann one", "write ann two", "drop ann", "reconnect ann", "retry ann one"]
+    answered = ["acknowledge ann 1 one", "retry ann two", "acknowledge ann 2 two"]
+    assert attempts(*waiting, *answered) == [
+        ("lost", None, False),
+        ("waits", None, False),
+        ("arrived", 1, True),
+        ("arrived", 2, False),
+    ]

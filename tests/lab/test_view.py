@@ -170,7 +170,7 @@ def test_message_that_may_still_come_is_not_called_lost():
     assert steps_of(history_of(*SENT))[2].arrivals["bob"][0].how == "lost"
     passed = [("send", "ann", "2"), ("acknowledge", "ann", "2", 2), ("show", "bob", "2", 2)]
     assert fates(history_of(*SENT, *passed)) == (["arrived", "arrived"], [("bob", 1)])
-    assert fates(history_of(*SENT, ("gap", "bob", None, 1))) == (["arrived"], [("bob", 1)])
+    assert fates(history_of(*SENT, ("gap", "bob", None, 1))) == (["arrived"], [])
 
 
 def test_message_without_an_answer_is_under_way_until_its_connection_is_gone():
