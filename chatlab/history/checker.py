@@ -129,8 +129,7 @@ def check(
     faults += (fault for page in facts.pages for fault in _faults_of(page, facts))
     faults.sort(key=lambda fault: (fault.message.offset or 0, fault.who, fault.kind))
     gaps = sum(event.kind == "gap" for event in history)
-    unanswered = tuple(facts.unacknowledged)
-    return Verdict(tuple(faults), unanswered, _doubt(facts), history, gaps)
+    return Verdict(tuple(faults), tuple(facts.unacknowledged), _doubt(facts), history, gaps)
 
 
 def _doubt(facts: _Facts) -> str:

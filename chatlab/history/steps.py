@@ -137,9 +137,9 @@ def _follow_attempts(
 def _answer(event: Event, last: Step, early: list[Step]) -> None:
     """Note an answer to the last attempt; a page showed the message after those in `early`."""
     last.fate = "arrived" if event.kind == "acknowledge" else "refused"
-    last.offset = event.offset
+    last.offset = event.offset if isinstance(event.offset, int) else None  # a server may say "ok"
     if early and early[-1] is not last and early[-1].fate == "lost":  # it had arrived
-        early[-1].fate, early[-1].offset, last.fate = "arrived", event.offset, "known"
+        early[-1].fate, early[-1].offset, last.fate = "arrived", last.offset, "known"
         _lose_answer(early[-1])
 
 

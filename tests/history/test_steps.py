@@ -199,6 +199,15 @@ def test_message_that_was_overtaken_arrives_in_a_step_of_its_own():
     assert steps[-1].arrivals["bob"][0].text == "slow"
 
 
+def test_answer_that_is_no_offset_hides_nothing():
+    """A reader's server may return anything: the offset is the one that the pages have."""
+    answered = ["send ann hi", "show bob 1 hi"]
+    recorded = history(*JOINED, *answered)
+    recorded.record("acknowledge", "ann", "hi", "ok")
+    [step] = [step for step in steps_of(recorded) if step.is_send]
+    assert (step.fate, step.offset, step.arrivals["bob"][0].how) == ("arrived", 1, "live")
+
+
 def test_message_that_waits_behind_another_is_not_called_lost():
     """It is written, and sent when the one before it is answered."""
     waiting = ["send ann one", "write ann two", "drop ann", "reconnect ann", "retry ann one"]
