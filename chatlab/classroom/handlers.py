@@ -87,7 +87,8 @@ class ClassHandlers:
             self.roster.leave(sid)
             return False
         student.goal = self.log.head
-        self._note_offset(student, auth.get("serverOffset", 0))
+        if len(student.sids) == 1:  # a further connection may be for earlier messages
+            self._note_offset(student, auth.get("serverOffset", 0))
         return None
 
     def _admit(self, sid: str, address: str | None, auth: Any) -> Student:

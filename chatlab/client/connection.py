@@ -4,7 +4,8 @@ Engine.IO's client does not report every kind of end, and leaves sockets open at
 reports all, and leaves none. It knows Socket.IO, and no chat.
 
 This module alone uses what Engine.IO's and Socket.IO's clients do not document: `eio.http`,
-`eio.handlers`, `eio.queue`, `eio.read_loop_task`, `eio.write_loop_task` and `namespaces`.
+`eio.external_http`, `eio.handlers`, `eio.queue`, `eio.read_loop_task`, `eio.write_loop_task` and
+`namespaces`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class Connection(socketio.AsyncClient):
         self._welcome: dict[str, Any] = {}
         self._sockets: list[aiohttp.ClientWebSocketResponse] = []
         self.eio.http = self._session = aiohttp.ClientSession(ws_response_class=self._socket)
+        # Engine.IO would close it in a task that `_cut` cancels: then nobody waits for aiohttp's
+        # end of the connection, and its error lands in whichever cell happens to run.
+        self.eio.external_http = True
         self.eio.on("message", partial(self._receive, self.eio.handlers["message"]))
         self.on("connect", lambda: settle(self.accepted, self._welcome))
         self.on("connect_error", lambda error: settle(self.accepted, _explained(error)))

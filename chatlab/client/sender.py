@@ -13,6 +13,7 @@ from typing import Any
 
 from chatlab.client.outbox import Outbox, OutgoingMessage
 from chatlab.messages import NOT_STORED, Refused
+from chatlab.mistakes import BadMoment
 
 FIRST_RETRY, LAST_RETRY = 0.02, 1.0
 """Seconds between two attempts to send or to connect: the first pause is doubled up to the last.
@@ -25,7 +26,7 @@ class Sender:
     `ready` waits for a connection. `ask(*arguments, for_caller=...)` sends the arguments of a
     message and returns the answer, or raises ConnectionError or TimeoutError.
     `record(kind, text, offset)` notes what happens; `changed` is called when a message of the
-    outbox is answered, and when the sender stops.
+    outbox is answered, and when the sender stops, `failed` with an error of the outbox.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Sender:
         ask: Callable[..., Awaitable[Any]],
         record: Callable[..., None],
         changed: Callable[[], None],
+        failed: Callable[[Exception], None],
     ) -> None:
         self.refused: list[tuple[str, Refused]] = []
         self._outbox = outbox
         self._ready, self._ask, self._record, self._changed = ready, ask, record, changed
+        self._failed = failed
         self._task: asyncio.Task[None] | None = None
         self._retries = 0
         """The number of messages at the front of the outbox that count as retries: they have waited
@@ -69,6 +72,17 @@ class Sender:
         self._record("acknowledge", text, answer)
         return answer
 
+    def check_outbox(self) -> None:
+        """Raise BadMoment if there is something else in the outbox than OutgoingMessage."""
+        for message in self._outbox.pending:
+            if not isinstance(message, OutgoingMessage):
+                what = f"{message!r}, where `OutgoingMessage(text, key)` should be"
+                raise BadMoment(f"{self._name_of_outbox} has in `pending` {what}")
+
+    @property
+    def _name_of_outbox(self) -> str:
+        return f"the outbox {type(self._outbox).__name__}"
+
     def begin(self) -> None:
         """Begin to empty the outbox, unless that is going on already."""
         if self._task is None and self._outbox.pending:
@@ -86,30 +100,40 @@ class Sender:
             self._task = None  # a task that is cancelled before it begins does not do this
 
     async def _empty_outbox(self) -> None:
-        pause = FIRST_RETRY
         try:
-            while self._outbox.pending:
-                await self._ready()
-                message = self._take_first()
-                try:
-                    answered = await self._send(message)
-                except Exception:  # the server has failed, and reports it: the message stays
-                    return
-                if answered:
-                    self._outbox.answered(message)
-                    self._changed()
-                pause = FIRST_RETRY if answered else await rest(pause)
+            await self._send_all()
+        except Exception as error:  # the outbox may be a reader's
+            self._failed(error)
         finally:
             self._task = None
             self._changed()
 
-    def _take_first(self) -> OutgoingMessage:
-        message = self._outbox.pending[0]
-        if self._retries:
-            self._retries -= 1
-            self._record("retry", message.text)
-        self._outbox.sent(message)
-        return message
+    async def _send_all(self) -> None:
+        pause = FIRST_RETRY
+        while self._outbox.pending:
+            await self._ready()
+            message = self._outbox.pending[0]
+            if self._retries:
+                self._retries -= 1
+                self._record("retry", message.text)
+            taken = self._taken_out(self._outbox.sent, message)
+            try:
+                answered = await self._send(message)
+            except Exception:  # the server has failed, and reports it: the message stays
+                return
+            if answered:
+                taken += self._taken_out(self._outbox.answered, message)
+                self._changed()
+                if not taken:
+                    still = f"keeps {message.text!r} in `pending`, although it is answered"
+                    raise BadMoment(f"{self._name_of_outbox} {still}: `answered` takes it out")
+            pause = FIRST_RETRY if answered else await rest(pause)
+
+    def _taken_out(self, tell: Callable[[OutgoingMessage], None], message: OutgoingMessage) -> int:
+        """Tell the outbox what has become of a message; return how many it takes out then."""
+        before = len(self._outbox.pending)
+        tell(message)
+        return before - len(self._outbox.pending)
 
     async def _send(self, message: OutgoingMessage) -> bool:
         """Send a message; return whether the server has stored or refused it."""

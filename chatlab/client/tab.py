@@ -5,7 +5,6 @@ It knows the events between client and server, and nothing of what is inside a s
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Self
@@ -15,7 +14,9 @@ from chatlab.client.connector import Connector
 from chatlab.client.outbox import Outbox
 from chatlab.client.page import Page
 from chatlab.client.sender import Sender
+from chatlab.client.waiting import Waiting
 from chatlab.messages import CHAT_MESSAGE, Message, Refused
+from chatlab.mistakes import awaited, expect, is_count
 
 
 def _of(part: str, name: str) -> Any:
@@ -26,6 +27,14 @@ def _of(part: str, name: str) -> Any:
     )
 
 
+def _check_options(name: str, transports: tuple[str, ...], outbox: Callable[[], Outbox]) -> None:
+    expect(isinstance(name, str), "the name of a tab is a text", name)
+    several = not isinstance(transports, str)
+    expect(several, 'transports are ("websocket",), ("polling",) or both', transports)
+    expect(callable(outbox), "outbox is a class, such as Outbox, without a call", outbox)
+
+
+@awaited
 class ChatClient:
     """A tab of the chat page, without a browser.
 
@@ -61,13 +70,14 @@ class ChatClient:
         recover: bool = False,
         auth: Mapping[str, Any] | None = None,
     ) -> None:
+        _check_options(name, transports, outbox)
         self.url, self.name, self.transports = url, name, list(transports)
         self.auth = dict(auth or {})
         self.outbox = outbox()
         self._record = lambda kind, *message: record(kind, name, *message)
         self._new_page = lambda: Page(recover, self.show, self._record)
         self._page = self._new_page()
-        self._changed = asyncio.Event()
+        self._waiting = Waiting()
         self._connector = Connector(
             name,
             start=self._start,
@@ -78,10 +88,11 @@ class ChatClient:
         )
         self._sender = Sender(
             self.outbox,
-            ready=lambda: self._wait_for(lambda: self.connected),
+            ready=lambda: self._waiting.until(lambda: self.connected),
             ask=partial(self._connector.ask, CHAT_MESSAGE),
             record=self._record,
-            changed=self._changed.set,
+            changed=self._waiting.changed.set,
+            failed=self._waiting.keep,
         )
 
     @property
@@ -115,6 +126,7 @@ class ChatClient:
         """
         self._record("send", text)
         self.outbox.add(text)
+        self._sender.check_outbox()
         if not self.connected:
             self._sender.interrupt()
         self._sender.begin()
@@ -150,17 +162,24 @@ class ChatClient:
 
     async def sees(self, count: int) -> list[str]:
         """Wait until the page shows at least `count` messages; return their texts."""
+        expect(is_count(count), "sees takes a number of messages", count)
         await self.until(lambda: len(self.shown) >= count, f"shows {count} messages")
         return self.messages
 
     async def until(
-        self, condition: Callable[[], bool], wish: str = "is there", patience: float | None = None
+        self,
+        condition: Callable[[], bool],
+        wish: str = "is there",
+        patience: float | None = None,
+        *,
+        failing: bool = True,
     ) -> None:
         """Wait until a condition about this tab holds.
 
         Raises TimeoutError, naming the wish and what the page shows, after `patience` seconds, or
-        PATIENCE.
+        PATIENCE; an error of the outbox; and, if `failing`, one of the server in a lab.
         """
+        expect(callable(condition), "until takes a function, such as `lambda: ...`", condition)
         async with in_time(
             lambda s: TimeoutError(
                 f"after {s:.0f} s {self.name} still does not do this: {wish}; "
@@ -168,12 +187,7 @@ class ChatClient:
             ),
             patience,
         ):
-            await self._wait_for(condition)
-
-    async def _wait_for(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            self._changed.clear()
-            await self._changed.wait()
+            await self._waiting.for_caller(condition, failing)
 
     # What the page's script does.
 
@@ -195,7 +209,8 @@ class ChatClient:
         A tab that comes back or empties its outbox waits too, but has no caller.
         """
         connection = self._connector.current
-        return connection is not None and connection.fail(error)
+        answered = connection is not None and connection.fail(error)
+        return self._waiting.fail(error) or answered
 
     def _start(self, connection: Connection, kind: str) -> None:
         """Open a connection; `kind` is what to record when the server is reached."""
@@ -214,8 +229,8 @@ class ChatClient:
     def _connection_changed(self) -> None:
         if self._connector.current is None:
             self._sender.interrupt()
-        self._changed.set()
+        self._waiting.changed.set()
 
     def _receive(self, event: str, *values: Any) -> Any:
-        self._changed.set()
+        self._waiting.changed.set()
         return self._page.receive(event, *values)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from html import escape
 
 from chatlab.history import Figure
+from chatlab.mistakes import BadArgument, expect
 
 LABELS, WIDTH, NUMBERS = 200, 400, 90
 """Pixels for the labels, for the longest bar, and for the numbers."""
@@ -24,8 +25,12 @@ class Bars(Figure):
     """
 
     def __init__(self, title: str, numbers: Mapping[str, int]) -> None:
+        rule = 'bars need a number for each label, as in {"one": 1}'
+        expect(isinstance(numbers, Mapping), rule, numbers)
+        for number in numbers.values():
+            expect(isinstance(number, int | float), rule, number)
         if min(numbers.values(), default=0) < 0 or max(numbers.values(), default=0) == 0:
-            raise ValueError("bars need numbers from 0 up, and one that is not 0")
+            raise BadArgument("bars need numbers from 0 up, and one that is not 0")
         self.title, self.numbers = title, dict(numbers)
 
     def __str__(self) -> str:

@@ -11,14 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from inspect import iscoroutinefunction
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 from chatlab.client import ChatClient
 from chatlab.course.ladder import before_closing, explained
-from chatlab.history import Diagram, History, Verdict, Wrong
-from chatlab.lab import Lab, labs_opened
+from chatlab.history import Diagram, History, Verdict, Wrong, check_kind
+from chatlab.lab import lab_of, labs_opened
+from chatlab.mistakes import awaited
 
 PATIENCE = 20.0
 """Seconds after which a check ends, with the answer "not yet"."""
@@ -76,7 +75,7 @@ def judged(check: Callable[..., Any]) -> Callable[..., Any]:
             except (Exception, SystemExit) as error:
                 return _failed(error, labs[-1].history if labs else History())
 
-    return judge_later if iscoroutinefunction(check) else judge
+    return awaited(judge_later) if iscoroutinefunction(check) else judge
 
 
 def should_show(tab: ChatClient, *texts: str) -> Judgement:
@@ -84,7 +83,7 @@ def should_show(tab: ChatClient, *texts: str) -> Judgement:
     shown = f"{tab.name}'s page shows {tab.messages or 'nothing'}"
     if tab.messages == list(texts):
         return Judgement(f"solved: {shown}")
-    lab = Lab.of(tab)
+    lab = lab_of(tab)
     why = f"not yet: {shown}, and it should show {list(texts)}"
     return Judgement(why, lab.history if lab else None)
 
@@ -99,8 +98,12 @@ def should_be_valid(*verdicts: Verdict) -> Judgement:
 
 def should_go_wrong(verdict: Verdict, kind: Wrong) -> Judgement:
     """Say whether a verdict has a fault of this kind, as it should: solved, or not yet."""
-    outcome = "solved" if verdict.counts[kind] else "not yet"
-    return Judgement(f"{outcome}: {str(verdict).splitlines()[0]}", verdict.history)
+    check_kind(kind)
+    for fault in verdict.faults:
+        if fault.kind == kind:
+            return Judgement(f"solved: it goes wrong as it should; {fault}", verdict.history)
+    said = f"nothing is {kind} here; {str(verdict).splitlines()[0]}"
+    return Judgement(f"not yet: {said}", verdict.history)
 
 
 def _joined(said: Any) -> Judgement:
@@ -121,17 +124,4 @@ def _with_texts(history: History) -> History:
 
 
 def _failed(error: BaseException, history: History) -> Judgement:
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    line = "" if isinstance(error, TimeoutError) else _line_of(error)
-    return Judgement(f"not yet: {explained(error, history)}{line}", history)
-
-
-def _line_of(error: BaseException) -> str:
-    """Name the innermost line of the reader's code that raised an error: it is in no real file."""
-    lines = [
-        frame.line
-        for frame in extract_tb(error.__traceback__)
-        if frame.line and not Path(frame.filename).exists()
-    ]
-    return f", in the line `{lines[-1]}`" if lines else ""
+    return Judgement(f"not yet: {explained(error, history)}", history)

@@ -10,11 +10,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from html import escape
+from inspect import signature
 from typing import Any, NamedTuple
 
 from chatlab.course.game_server import Log, Sio
-from chatlab.history import History, Verdict, Wrong, check
+from chatlab.history import Diagram, Figure, History, Verdict, Wrong, check, check_kind
 from chatlab.messages import CHAT_MESSAGE, Message
+from chatlab.mistakes import BadArgument, expect
 
 Server = Callable[[Sio, Log], None]
 Moves = dict[str, Callable[[], None]]
@@ -32,20 +35,21 @@ class _Tab:
     packets: deque[Message] = field(default_factory=deque)
 
 
-class Game:
+class Game(Figure):
     """A game at its start: Bob is offline and missed "two", and Ann will send "three".
 
     `server` registers its handlers, as it does in a Lab. Ann's connection is perfect; Bob's may
     drop once more. `moves` lists what can happen now, `play` makes it happen, and `finish` plays
-    the rest in the usual order.
+    the rest in the usual order. A notebook shows what has happened, Bob's page and the moves.
     """
 
     def __init__(self, server: Server) -> None:
+        expect(callable(server), "a game plays the function that registers the handlers", server)
         self.history = History()
         self._sio, self._log = Sio(self._deliver), Log()
         self._ann, self._bob = _Tab("ann"), _Tab("bob")
         self._unsent, self._drops = deque(["one", "two", "three"]), 2
-        server(self._sio, self._log)
+        server(*(self._sio, self._log)[: len(signature(server).parameters)])
         self._connect(self._ann, "join")
         self._connect(self._bob, "join")
         for happens in (self._send, self._drop, self._send):
@@ -66,7 +70,7 @@ class Game:
             possible = self._under_way() | self._choices()
             name = dict(enumerate(possible)).get(move, move)
             if name not in possible:
-                raise ValueError(f"{name!r} cannot happen now; what can: {self.moves}")
+                raise BadArgument(f"{name!r} cannot happen now; what can: {self.moves}")
             possible[name]()
         return self.moves
 
@@ -94,6 +98,30 @@ class Game:
         bob = (self._bob.sid, self._bob.offset, *self._bob.packets)
         shown = [event.text for event in self.history.of("bob") if event.kind == "show"]
         return (*tasks, *self._log.rows, *bob, *shown, len(self._unsent), self._drops)
+
+    # What a notebook shows.
+
+    @property
+    def svg(self) -> str:
+        return Diagram(self.history).svg
+
+    @property
+    def summary(self) -> str:
+        return Diagram(self.history).summary
+
+    @property
+    def _now(self) -> str:
+        """Bob's page and the moves, in words."""
+        page = [event.text for event in self.history.of("bob") if event.kind == "show"]
+        moves = [f"{place} {move}" for place, move in enumerate(self.moves)]
+        return "\n".join([f"bob's page: {page}", "what can happen:", *(moves or ["nothing"])])
+
+    def __str__(self) -> str:
+        return f"{Diagram(self.history)}\n\n{self._now}"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        bundle = super()._repr_mimebundle_()
+        return bundle | {"text/html": f"{bundle['text/html']}<pre>{escape(self._now)}</pre>"}
 
     # What can happen. What has begun comes first, in the order in which it began.
 
@@ -164,7 +192,12 @@ class Search(NamedTuple):
 
 
 def find_fault(server: Server, kind: Wrong | None = None) -> Search:
-    """Try all orders of moves, the shortest first, until one ends in a fault (of this kind)."""
+    """Try all orders of moves, the shortest first, until one ends in a fault (of this kind).
+
+    Raises BadArgument for a kind of fault that there is not.
+    """
+    if kind is not None:
+        check_kind(kind)
     paths, seen = deque([()]), set()
     while paths:
         path = paths.popleft()

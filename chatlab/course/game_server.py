@@ -1,18 +1,24 @@
 """Replacements for Socket.IO and the log, on which a notebook's server runs in the game.
 
-Each `await` of the server is a move: the handler goes on when the player chooses that. This module
-must not know what the clients do, or what the game is about.
+Each `await` of the log or of `sio.emit` is a move: the handler goes on when the player chooses
+that. A server that uses more cannot be played, and is told so. This module must not know what the
+clients do, or what the game is about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
-from chatlab.messages import Message
+from chatlab.messages import CHAT_MESSAGE, Message
+from chatlab.mistakes import BadArgument, is_count
 
 Handling = Coroutine["Wait", None, Any]
+PLAYS = (
+    "the game can play a server that awaits log.append, log.after, log.newer and "
+    'sio.emit("chat message", (text, offset)), and nothing else'
+)
 
 
 @dataclass
@@ -46,6 +52,8 @@ class Task:
             self.past.append(self.wait)
         try:
             self.wait = self.handling.send(None)
+            if not isinstance(self.wait, Wait):
+                _refuse("awaits something else")
         except StopIteration as end:
             self.wait = None
             self.then(end.value)
@@ -62,6 +70,9 @@ class Sio:
         self._deliver = deliver
         self._handlers: dict[str, Callable[..., Handling]] = {}
 
+    def __getattr__(self, name: str) -> NoReturn:
+        _refuse(f"uses sio.{name}")
+
     def handle(
         self, event: str, *arguments: Any, then: Callable[[Any], None] = lambda value: None
     ) -> None:
@@ -69,7 +80,10 @@ class Sio:
         if event in self._handlers:
             self._run(self._handlers[event](*arguments), then)
 
-    def _run(self, handling: Handling, then: Callable[[Any], None]) -> None:
+    def _run(self, handling: Handling | Any, then: Callable[[Any], None]) -> None:
+        if not isinstance(handling, Coroutine):  # a handler without `async`: it has ended
+            then(handling)
+            return
         self.tasks.append(task := Task(handling, then))
         task.go_on()
 
@@ -83,7 +97,10 @@ class Sio:
     def event(self, handler: Any) -> Any:
         return self.on(handler.__name__)(handler)
 
-    def emit(self, event: str, data: Any, to: str | None = None) -> Wait:
+    def emit(self, event: str, data: Any = None, to: str | None = None, **options: Any) -> Wait:
+        pair = isinstance(data, tuple) and len(data) == 2 and is_count(data[1])
+        if event != CHAT_MESSAGE or not pair or options:
+            _refuse(f"emits {event!r} with {data!r} {options or ''}")
         text, offset = data
         name = "everybody" if to is None else to.split()[0]
         label = f'the server sends "{text}" to {name}'
@@ -103,16 +120,24 @@ class Log:
     def head(self) -> int:
         return len(self.rows)
 
-    def append(self, text: str) -> Wait:
+    def __getattr__(self, name: str) -> NoReturn:
+        _refuse(f"uses log.{name}")
+
+    def append(self, text: str, client_offset: str | None = None) -> Wait:
         def store() -> int:
             self.rows.append(Message(self.head + 1, text))
             return self.head
 
         return Wait(f'the server stores "{text}"', store)
 
-    def after(self, offset: int) -> Wait:
-        return Wait(f"the server reads the rows after {offset}", lambda: self.rows[offset:])
+    def after(self, offset: int, limit: int = -1) -> Wait:
+        end = None if limit < 0 else offset + limit
+        return Wait(f"the server reads the rows after {offset}", lambda: self.rows[offset:end])
 
     def newer(self, offset: int) -> Wait:
         label = f"the server notices that there is more than {offset}"
         return Wait(label, lambda: None, lambda: self.head > offset)
+
+
+def _refuse(what: str) -> NoReturn:
+    raise BadArgument(f"{PLAYS}; this one {what.strip()}")

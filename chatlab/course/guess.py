@@ -8,15 +8,14 @@ from __future__ import annotations
 from pprint import pformat
 from typing import Any
 
+from chatlab.mistakes import BadArgument
+
 WIDTH = 79
 """How many characters fit in a line of output; a longer text begins on a new line."""
 
 
-class NoSuchAnswer(ValueError):
-    """Error for a guess that is none of the answers. A notebook shows no traceback for it."""
-
-    def _render_traceback_(self) -> list[str]:  # IPython calls this
-        return [str(self)]
+class NoSuchAnswer(BadArgument):
+    """Error for a guess that is none of the answers."""
 
 
 class Guess:

@@ -10,10 +10,13 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
+from traceback import extract_tb
 
 from chatlab.course.rungs import RUNGS, Rung
 from chatlab.history import Diagram, History, Verdict, check
 from chatlab.lab import Lab
+from chatlab.mistakes import InOneSentence, awaited
 
 PATIENCE = 5.0
 """Seconds after which a server falls if a scenario has not ended."""
@@ -30,6 +33,8 @@ class Climb:
     """What went wrong at the next rung; "" at the top."""
     history: History = field(repr=False)
     """What happened in the last scenario."""
+    costs: tuple[str, ...] = field(repr=False)
+    """For each rung that was reached, what the server makes others wait for; "" for nothing."""
 
     @property
     def fell(self) -> Rung | None:
@@ -42,7 +47,8 @@ class Climb:
 
     def __str__(self) -> str:
         names = [f"{number:2} {rung.name}" for number, rung in enumerate(RUNGS, 1)]
-        lines = [f"{name:21}reached" for name in names[: self.reached]]
+        ends = [f", but {cost}" if cost else "" for cost in self.costs]
+        lines = [f"{name:21}reached{end}" for name, end in zip(names, ends, strict=False)]
         if self.fell is None:
             return "\n".join([*lines, "the top: every rung is reached"])
         lines.append(f"{names[self.reached]:21}fell: {self.why}")
@@ -51,17 +57,20 @@ class Climb:
     __repr__ = __str__
 
 
+@awaited
 async def climb(server: Callable[..., None]) -> Climb:
     """Run the scenarios in order, until the server fails at one or has passed all.
 
     `server` registers its handlers, as it does in a Lab. An error in it is not raised: the server
     falls, and every lab is closed.
     """
-    for reached, rung in enumerate(RUNGS):
+    costs: list[str] = []
+    for rung in RUNGS:
         lab = Lab(server, name=f"ladder {next(_LABS)}", **rung.options)
         if why := await _attempt(rung, lab):
-            return Climb(reached, why, before_closing(lab.history))
-    return Climb(len(RUNGS), "", before_closing(lab.history))
+            return Climb(len(costs), why, before_closing(lab.history), tuple(costs))
+        costs.append(rung.cost(lab.history))
+    return Climb(len(costs), "", before_closing(lab.history), tuple(costs))
 
 
 async def _attempt(rung: Rung, lab: Lab) -> str:
@@ -87,7 +96,19 @@ def explained(error: BaseException, history: History) -> str:
         return str(error) or _unfinished(history)
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    return f"an error came up, {type(error).__name__}: {error}"
+    told = isinstance(error, InOneSentence)
+    kind = "" if told else f"an error came up, {type(error).__name__}: "
+    return f"{kind}{error}{_line_of(error)}"
+
+
+def _line_of(error: BaseException) -> str:
+    """Name the innermost line of the reader's code that raised an error: it is in no real file."""
+    lines = [
+        frame.line
+        for frame in extract_tb(error.__traceback__)
+        if frame.line and not Path(frame.filename).exists()
+    ]
+    return f", in the line `{lines[-1]}`" if lines else ""
 
 
 def _unfinished(history: History) -> str:

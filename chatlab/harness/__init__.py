@@ -6,7 +6,7 @@ and a probe inside a running server. It must not know labs, notebooks or verdict
 
 from chatlab.harness.addresses import ANY_ADDRESS, shown_host, where
 from chatlab.harness.background import BackgroundServer
-from chatlab.harness.mishaps import LINK_FAULTS, Mishap, bad_day
+from chatlab.harness.mishaps import KINDS, LINK_FAULTS, Mishap, bad_day
 from chatlab.harness.network import Link
 from chatlab.harness.probe import REST, Gate, Hold, WatchedServer, watched
 from chatlab.harness.program import new_loop, run, stop_at_signal

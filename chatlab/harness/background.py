@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeVar
 
 from chatlab.harness.addresses import url
 from chatlab.harness.serving import Build, Report
 from chatlab.harness.workers import ServerProcess, ServerThread
+from chatlab.mistakes import expect, is_count
 
 Result = TypeVar("Result")
 MOST_ERRORS = 100
@@ -44,6 +45,8 @@ class BackgroundServer:
         process: bool = False,
         report: Report | None = None,
     ) -> None:
+        expect(callable(build), "build is a function that makes an application", build)
+        expect(is_count(port), "port is a number, or 0 for any free port", port)
         self.build, self.name, self.host, self.port = build, name, host, port
         self.errors: list[BaseException] = []
         """The server's errors since `check` was last called, the first MOST_ERRORS of them."""
@@ -95,7 +98,16 @@ class BackgroundServer:
         Raises RuntimeError in a handler (it already runs on that loop), for a server that is not
         running, and for a server in another process.
         """
+        expect(isinstance(coroutine, Coroutine), "run takes a coroutine", coroutine)
         return self._worker.run(coroutine)
+
+    def ping(self, seen: Callable[[], None]) -> None:
+        """Call a function on the server's own loop, as soon as that is free."""
+        self._worker.ping(seen)
+
+    def busy(self) -> str:
+        """Say where a server in a thread is busy, and how to end it."""
+        return self._worker.busy()
 
     def check(self) -> None:
         """Raise the server's errors since the last check, if there are any."""

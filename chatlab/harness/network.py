@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 from chatlab.harness.addresses import url
 from chatlab.harness.listener import Listener
+from chatlab.mistakes import awaited, expect
 from chatlab.openable import Openable
 
 CHUNK = 65536
@@ -46,6 +47,9 @@ class Traffic:
 
         With "up" nothing passes to the server, with "down" nothing to the client.
         """
+        for direction in directions:
+            rule = 'freeze takes "up", "down", or nothing for both'
+            expect(direction in self._flowing, rule, direction)
         for direction in directions or self._flowing:
             self._flowing[direction].clear()
 
@@ -55,6 +59,7 @@ class Traffic:
         for flowing in self._flowing.values():
             flowing.set()
 
+    @awaited
     async def holds(self) -> None:
         """Wait until the link is frozen and holds something back: bytes, or a new connection."""
         await self._holding.wait()
@@ -145,6 +150,7 @@ class Wire:
             target.transport.abort()
 
 
+@awaited
 class Link(Traffic, Openable):
     """A link to the server at `port` of this machine. Await it or enter it to open it.
 

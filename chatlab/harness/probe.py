@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import socketio
@@ -18,6 +19,7 @@ import socketio
 from chatlab.harness.serving import DRAIN
 from chatlab.log import MessageLog
 from chatlab.messages import Message
+from chatlab.mistakes import awaited
 
 REST = "lab: rest"
 """A client emits this event; the server acknowledges it when no handler is busy. If the event has
@@ -137,14 +139,23 @@ def watched(
     """Register the handlers of `server`, and the one that answers REST.
 
     A handler that waits for the log to grow counts as busy only when the log has grown. A handler
-    that is held counts as not busy. A server in another process has no gate.
+    that is held counts as not busy. A server in another process has no gate. A forgotten `await` is
+    an error of the server.
     """
+    loop = asyncio.get_running_loop()
+
+    def forgotten(error: Exception) -> None:
+        if not loop.is_closed():
+            loop.call_exception_handler({"message": str(error), "exception": error})
+
     newer, after = log.newer, log.after
 
+    @wraps(newer)
     async def watched_newer(offset: int) -> None:
         with sio.resting(lambda: log.head > offset):
             await newer(offset)
 
+    @wraps(after)
     async def gated_after(offset: int, limit: int = -1) -> list[Message]:
         rows = await after(offset, limit)
         with sio.resting():
@@ -154,6 +165,8 @@ def watched(
     log.newer = watched_newer
     if gate is not None:
         log.after = gated_after
+    for of, name in [(sio, "emit"), (log, "append"), (log, "after"), (log, "newer")]:
+        setattr(of, name, awaited(getattr(of, name), forgotten))
     server(*(sio, log)[: len(inspect.signature(server).parameters)])
 
     @sio.on(REST)

@@ -16,15 +16,19 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine
+from functools import cache
 from typing import Any, NoReturn, TypeVar
 
 import cloudpickle
 
 from chatlab.harness.serving import Build, Report, serve
+from chatlab.mistakes import BadMoment, TooLong
 
 Result = TypeVar("Result")
 News = int | BaseException
 """What a server reports: the port it listens on, then errors; or an error if it cannot start."""
+PREFIX = "chatlab-"
+"""How the names of the threads with servers begin."""
 PATIENCE = 10.0
 """Seconds to wait for something that should happen at once, before it counts as an error."""
 
@@ -38,7 +42,7 @@ class _Worker:
     def _begin(self, target: Callable[..., None], *args: Any) -> None:
         """Call `target` in a new thread. Its first report sets `ready`: the port, or an error."""
         self.ready: concurrent.futures.Future[int] = concurrent.futures.Future()
-        name = f"chatlab-{self.name}"
+        name = f"{PREFIX}{self.name}"
         self.thread = threading.Thread(target=target, args=args, name=name, daemon=True)
         self.thread.start()
 
@@ -49,6 +53,25 @@ class _Worker:
             self.report(news)
         else:
             self.ready.set_exception(news)
+
+
+@cache
+def _protect_this_process() -> None:
+    """Refuse, from now on, that a server in a thread kills this process: it is a notebook's kernel.
+
+    Python asks such a hook before each call of `os.kill`, and a hook cannot be removed.
+    """
+    sys.addaudithook(_refuse_to_kill)
+
+
+def _refuse_to_kill(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "os.kill" or arguments[0] != os.getpid() or not arguments[1]:
+        return
+    if threading.current_thread().name.startswith(PREFIX):
+        raise BadMoment(
+            "this server runs in the notebook's own process, which it would kill: "
+            "give it one of its own, with `process=True`"
+        )
 
 
 class ServerThread(_Worker):
@@ -62,6 +85,7 @@ class ServerThread(_Worker):
 
     def start(self, build: Build, host: str, port: int) -> int:
         """Serve; return the port once it listens. Raises the error that prevents it."""
+        _protect_this_process()
         self.loop, self.stopped = asyncio.new_event_loop(), asyncio.Event()
         self._begin(self._main, build, host, port)
         try:
@@ -75,15 +99,28 @@ class ServerThread(_Worker):
             self.loop.call_soon_threadsafe(self.stopped.set)
         self.thread.join(PATIENCE)
         if self.alive:
-            raise TimeoutError(f"the server {self.name!r} is still busy after {PATIENCE} s")
+            still = f"the server {self.name!r} is still busy after {PATIENCE} s"
+            raise TooLong(f"{still}: {self.busy()}")
 
     def kill(self) -> NoReturn:
-        raise RuntimeError("a thread cannot be killed: use BackgroundServer(..., process=True)")
+        raise BadMoment("a thread cannot be killed: use BackgroundServer(..., process=True)")
+
+    def ping(self, seen: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(seen)
+
+    def busy(self) -> str:
+        stack = traceback.extract_stack(sys._current_frames().get(self.thread.ident))
+        cells = [frame for frame in stack if not os.path.exists(frame.filename)]
+        return (
+            f"it is in the line `{(cells or stack)[-1].line}`, and does not get to an `await`. "
+            "If that never ends, restart the kernel: a thread cannot be ended"
+        )
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         if not self.alive or self.thread is threading.current_thread():
             coroutine.close()
-            raise RuntimeError("run needs a running server, and a thread other than the server's")
+            raise BadMoment("run needs a running server, and a thread other than the server's")
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
             return future.result(PATIENCE)
@@ -142,9 +179,12 @@ class ServerProcess(_Worker):
         self.process.kill()
         self.stop()
 
+    def ping(self, seen: Callable[[], None]) -> None:
+        seen()  # it can always be killed, so nobody has to know whether it is stuck
+
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> NoReturn:
         coroutine.close()
-        raise RuntimeError("a coroutine cannot run in another process")
+        raise BadMoment("a coroutine cannot run in another process")
 
     def _listen(self) -> None:
         with contextlib.suppress(EOFError):

@@ -4,7 +4,7 @@ Pure: everything here follows from the list of events alone. It knows no clock, 
 database and no notebook.
 """
 
-from chatlab.history.checker import Verdict, Wrong, check
+from chatlab.history.checker import Verdict, Wrong, check, check_kind
 from chatlab.history.diagram import Diagram
 from chatlab.history.events import SERVER, Event, History, Kind
 from chatlab.history.figure import Figure

@@ -18,6 +18,7 @@ from typing import Literal
 
 from chatlab.history.events import Event, History
 from chatlab.messages import Message
+from chatlab.mistakes import BadArgument, expect
 
 Wrong = Literal["lost", "duplicated", "reordered", "phantom", "missing"]
 KINDS: dict[Wrong, str] = {
@@ -87,6 +88,11 @@ class Verdict:
     __repr__ = __str__
 
 
+def check_kind(kind: str) -> None:
+    """Raise BadArgument unless there is such a kind of fault: a search would never find it."""
+    expect(kind in KINDS, f"a kind of fault is {', '.join(KINDS)}", kind)
+
+
 def check(
     history: History,
     stored: Iterable[Message] | None = None,
@@ -103,6 +109,11 @@ def check(
     A message without an acknowledgement may be lost on its way to the server. With `promised` it
     may not: the senders repeat each message until there is an answer, as an outbox does.
     """
+    for event in history:
+        if not isinstance(event.offset, int | None):
+            verb = "answered" if event.kind == "acknowledge" else "sent"
+            what = f"{event.text!r} was {verb} with {event.offset!r}, which is no offset"
+            raise BadArgument(f"{what}: log.append returns the offset, a whole number")
     facts = _Facts(history, None if stored is None else list(stored), trimmed)
     if promised:
         facts.known |= dict.fromkeys(facts.never_arrived())

@@ -5,5 +5,5 @@ that a closed lab leaves nothing behind. Only the course, the notebooks and the 
 must not know which chapter it is used in.
 """
 
-from chatlab.lab.lab import Lab, labs_opened
+from chatlab.lab.lab import Lab, lab_of, labs_opened
 from chatlab.lab.studied_server import Pause

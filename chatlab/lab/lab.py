@@ -17,14 +17,16 @@ from typing import Any, Self
 
 from chatlab.client import ChatClient
 from chatlab.harness import Link, Mishap
-from chatlab.history import SERVER, Diagram, History, Verdict, check
+from chatlab.history import Diagram, History, Verdict, check
+from chatlab.lab.arguments import Named, check_action, check_day, check_name, check_options
 from chatlab.lab.bad_day import BadDay
 from chatlab.lab.frame import Page
 from chatlab.lab.live import Live
-from chatlab.lab.page_reports import THE_PAGE, PageReports
+from chatlab.lab.page_reports import PageReports
 from chatlab.lab.quiet import wait_until_dead, wait_until_offline, wait_until_quiet
 from chatlab.lab.studied_server import Pause, StudiedServer
 from chatlab.log import MessageLog
+from chatlab.mistakes import BadMoment, awaited
 from chatlab.openable import Openable
 from chatlab.recovery import Recovery, SessionStore
 
@@ -33,6 +35,11 @@ TICK = 0.1
 an Interrupt only when its loop wakes up."""
 
 
+NOT_YET = "this lab is not open yet: write `lab = await Lab(server)`, with `await`"
+NO_MORE = "this lab is not open any more: run its cell, `await Lab(...)`, and those after it again"
+
+
+@awaited
 class Lab(Openable):
     """A server under study, the tabs of the people who use it, and the history of both.
 
@@ -60,11 +67,13 @@ class Lab(Openable):
         clock: Callable[[], float] = time.monotonic,
         keep: int | None = None,
     ) -> None:
+        check_options(server, name, heartbeat, recovery, store, clock)
         self.history = History()
-        self.clients: dict[str, ChatClient] = {}
-        self.links: dict[str, Link] = {}
+        self.clients: dict[str, ChatClient] = Named()
+        self.links: dict[str, Link] = Named()
         """The link of each tab to the server: cut it, freeze it, leave it half-open."""
         self._live: Live | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._reports = PageReports()
         self._folder = tempfile.TemporaryDirectory(prefix="chatlab-")
         self.db = Path(self._folder.name) / "chat.db"
@@ -79,14 +88,14 @@ class Lab(Openable):
     async def open(self) -> Self:
         """Start the server, in the place of an older lab of the same name."""
         if self.server.name in _OPEN:  # errors of the older lab are not raised in this cell
-            await _OPEN[self.server.name]._end()
+            await _end(_OPEN[self.server.name])
         self._loop = asyncio.get_running_loop()
         try:
             self.server.start()
         except BaseException:
             self._folder.cleanup()
             raise
-        self._ticker = asyncio.create_task(_tick())
+        self._ticker = asyncio.create_task(_tick(self._studied.look))
         _OPEN[self.server.name] = self
         _opened.get([]).append(self)
         return self
@@ -97,30 +106,13 @@ class Lab(Openable):
         Raises the errors of the server that were not raised yet.
         """
         if _OPEN.get(self.server.name) is self:
-            await self._end()
+            await _end(self)
             self.server.check()
-
-    async def _end(self) -> None:
-        del _OPEN[self.server.name]
-        self._studied.go_on()
-        async with AsyncExitStack() as last_first:  # if one step fails, the others happen anyway
-            last_first.callback(self._folder.cleanup)
-            last_first.callback(self._ticker.cancel)
-            last_first.callback(self.server.stop)
-            for name in self.clients:
-                last_first.push_async_callback(self._leave, name)
-            if self._live is not None:
-                last_first.push_async_callback(self._live.close)
-
-    @staticmethod
-    def of(tab: ChatClient) -> Lab | None:
-        """Return the open lab that a tab is in."""
-        return next((lab for lab in _OPEN.values() if tab in lab.clients.values()), None)
 
     @property
     def reads(self) -> int:
         """How often the server has read rows from the log. In a process, it is not known."""
-        return self._studied.gate.passages
+        return self._studied.reads
 
     async def join(self, *names: str, tab: Callable[..., ChatClient] = ChatClient) -> Any:
         """Open a tab for each name, in turn; return the tab, or a list of tabs for several names.
@@ -128,13 +120,15 @@ class Lab(Openable):
         `tab` makes a tab: a subclass of ChatClient, for instance. If there is a tab of this name,
         it is closed first.
         """
+        _check_open(self)
+        for name in names:
+            check_name(name)
         for name in names:
             await self._join(name, tab)
         tabs = [self.clients[name] for name in names]
         return tabs[0] if len(tabs) == 1 else tabs
 
     async def _join(self, name: str, tab: Callable[..., ChatClient]) -> None:
-        _check_name(name)
         if name in self.clients:
             await self._leave(name)
         link = self.links[name] = await Link(self.server.port)
@@ -152,6 +146,7 @@ class Lab(Openable):
 
         Raises the errors of the server, or TimeoutError after PATIENCE seconds.
         """
+        _check_open(self)
         await wait_until_quiet(self)
         self.server.check()
 
@@ -162,10 +157,13 @@ class Lab(Openable):
         other tabs, other handlers. Raises RuntimeError if the server does not read its log
         meanwhile, and for a server in another process.
         """
+        check_action(action)
+        _check_open(self)
         return await self._studied.pause(action, self.quiet)
 
     async def stop(self) -> None:
         """Stop the server; return when every tab has noticed that its connection is gone."""
+        _check_open(self)
         self._studied.end("stop")
         await wait_until_offline(self)
 
@@ -174,11 +172,13 @@ class Lab(Openable):
 
         Raises RuntimeError unless the lab was made with `process=True`.
         """
+        _check_open(self)
         self._studied.end("kill")
         await wait_until_offline(self)
 
     async def start(self) -> None:
         """Start the server again, on the same port and database; return when all tabs are back."""
+        _check_open(self)
         await wait_until_dead(self)
         if not self.server.running:
             self._studied.start()
@@ -195,6 +195,8 @@ class Lab(Openable):
         A tab that sends does not wait for the acknowledgement, and connects first if it has no
         connection. With `post`, messages go into the outbox instead. Messages are numbered.
         """
+        _check_open(self)
+        day = check_day(day, self.clients)
         await BadDay(self.clients, self.links, self._studied.kill_and_start, post).happen(day)
 
     async def verdict(self, *, promised: bool = False) -> Verdict:
@@ -214,6 +216,7 @@ class Lab(Openable):
 
     def page(self, height: int = 320) -> Page:
         """Show the chat page of this lab's server: a real tab beside the simulated ones."""
+        _check_open(self)
         return Page(self.server.port, height)
 
     def live(self, height: int = 720) -> Live:
@@ -222,8 +225,7 @@ class Lab(Openable):
         Every call shows the same demo, until the lab is closed. Raises RuntimeError if the lab is
         not open.
         """
-        if _OPEN.get(self.server.name) is not self:
-            raise RuntimeError("only a lab that is open can be shown live")
+        _check_open(self)
         if self._live is None:
             actions = self._studied.actions
             self._live = Live(self, self._reports, self._loop, actions, self._report)
@@ -243,15 +245,35 @@ def _raise_in_cell(lab: Lab, error: BaseException) -> None:
         lab.server.errors.append(error)
 
 
-def _check_name(name: str) -> None:
-    if name in (SERVER, THE_PAGE):
-        whose = "the server's own name" if name == SERVER else "the name of a real page"
-        raise ValueError(f"{name!r} is {whose}")
+async def _end(lab: Lab) -> None:
+    del _OPEN[lab.server.name]
+    lab._studied.go_on()
+    async with AsyncExitStack() as last_first:  # if one step fails, the others happen anyway
+        last_first.callback(lab._folder.cleanup)
+        last_first.callback(lab._ticker.cancel)
+        last_first.callback(lab.server.stop)
+        for name in lab.clients:
+            last_first.push_async_callback(lab._leave, name)
+        if lab._live is not None:
+            last_first.push_async_callback(lab._live.close)
 
 
-async def _tick() -> None:
-    while True:  # noqa: ASYNC110 - there is no event to wait for: waking up is the point
+def lab_of(tab: ChatClient) -> Lab | None:
+    """Return the open lab that a tab is in."""
+    return next((lab for lab in _OPEN.values() if tab in lab.clients.values()), None)
+
+
+def _check_open(lab: Lab) -> None:
+    """Raise BadMoment unless the lab is open; warn if its server was written anew since."""
+    if _OPEN.get(lab.server.name) is not lab:
+        raise BadMoment(NO_MORE if lab._loop else NOT_YET)
+    lab._studied.check_definition()
+
+
+async def _tick(look: Callable[[], None]) -> None:
+    while True:  # there is no event to wait for: waking up is the point
         await asyncio.sleep(TICK)
+        look()
 
 
 _opened: ContextVar[list[Lab]] = ContextVar("opened")

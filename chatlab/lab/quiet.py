@@ -51,7 +51,8 @@ async def wait_until_quiet(lab: OpenLab) -> None:
 async def wait_until_offline(lab: OpenLab) -> None:
     """Wait until every tab has noticed that the server has ended."""
     for tab in lab.clients.values():
-        await tab.until(lambda tab=tab: not tab.connected, "notice that the server is gone")
+        wish = "notice that the server is gone"
+        await tab.until(lambda tab=tab: not tab.connected, wish, failing=False)
 
 
 async def wait_until_dead(lab: OpenLab) -> None:
@@ -83,10 +84,10 @@ def _online(lab: OpenLab) -> list[ChatClient]:
 
 async def _all_sent(tab: ChatClient) -> None:
     """Return when a tab is connected again and has nothing more to send."""
-    await tab.until(lambda: not tab.returning, "connect again")
-    await tab.until(lambda: not tab.posting, "empty its outbox", PATIENCE)
+    await tab.until(lambda: not tab.returning, "connect again", failing=False)
+    await tab.until(lambda: not tab.posting, "empty its outbox", PATIENCE, failing=False)
 
 
 async def _received(tab: ChatClient, number: int | None) -> None:
     """Return when a tab that is not accepted yet, and cannot ask, has the probe's event."""
-    await tab.until(lambda: tab.heard.get(REST) == number or not tab.opening)
+    await tab.until(lambda: tab.heard.get(REST) == number or not tab.opening, failing=False)

@@ -6,6 +6,7 @@ It records starts and ends in the history, and knows no tabs.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -13,7 +14,15 @@ from typing import Any, Literal
 
 from chatlab.harness import BackgroundServer, Gate, Hold, WatchedServer, watched
 from chatlab.history import SERVER, History
+from chatlab.mistakes import BadMoment
 from chatlab.server import create_app
+
+STUCK = 30
+"""After how many looks without a sign of the server's thread it counts as stuck."""
+REWRITTEN = (
+    "`{}` was defined anew, and this lab still runs the old one: run its Lab(...) cell again, "
+    "and those after it"
+)
 
 
 class StudiedServer:
@@ -38,6 +47,9 @@ class StudiedServer:
         app: dict[str, Any],
     ) -> None:
         self.gate = None if process else Gate()
+        self._handlers, self._report = getattr(handlers, "func", handlers), report  # of a partial
+        self._code = self._code_by_name()
+        self._looks = 0
         self._history = history
         self._hold: Hold | None = None
         self._kind: Literal["stop", "kill"] = "kill" if process else "stop"
@@ -46,13 +58,22 @@ class StudiedServer:
         build = partial(create_app, partial(watched, handlers, self.gate), server=sio, **app)
         self.server = BackgroundServer(build, name=name, process=process, report=report)
 
+    @property
+    def reads(self) -> int:
+        """How often it has read rows from the log. Raises BadMoment for one in a process."""
+        if self.gate is None:
+            raise BadMoment("the reads of a server in another process are not known")
+        return self.gate.passages
+
     def end(self, kind: Literal["stop", "kill"]) -> None:
         """Stop or kill the server, if it runs. Do not wait for the tabs.
 
         Raises RuntimeError if a server in a thread is to be killed.
         """
         if kind == "kill" and self.gate is not None:
-            raise RuntimeError("only a server in a process of its own can be killed")
+            raise BadMoment(
+                "only a server in a process of its own can be killed: `Lab(..., process=True)`"
+            )
         if self.server.running:
             self.go_on()
             self._history.record(kind, SERVER)
@@ -74,6 +95,32 @@ class StudiedServer:
         """What a person can do to the server at any time: kill it or stop it, and start it."""
         return {self._kind: partial(self.end, self._kind), "start": self.start}
 
+    def check_definition(self) -> None:
+        """Warn, once, if a cell has defined the function of the handlers anew."""
+        if (code := self._code_by_name()) not in (None, self._code):
+            self._code = code
+            warnings.warn(REWRITTEN.format(self._handlers.__name__), stacklevel=4)
+
+    def _code_by_name(self) -> Any:
+        """Return the code of what has the name of the function now, where it was defined.
+
+        A lambda, or a function that was defined inside another, has no such name.
+        """
+        place = getattr(self._handlers, "__globals__", {})
+        named = place.get(getattr(self._handlers, "__qualname__", None))
+        return getattr(named, "__code__", None)
+
+    def look(self) -> None:
+        """Report a server whose thread does not go on. Call this again and again."""
+        self._looks = self._looks + 1 if self.server.running else 0
+        if self._looks == STUCK:
+            self._report(BadMoment(f"the server does not answer any more: {self.server.busy()}"))
+        elif self._looks < STUCK:
+            self.server.ping(self._seen)
+
+    def _seen(self) -> None:
+        self._looks = 0
+
     def go_on(self) -> None:
         """Let the server go on, if a pause still holds it. Do nothing otherwise."""
         if self._hold is not None:
@@ -89,7 +136,7 @@ class StudiedServer:
         """
         if self.gate is None:
             action.close()
-            raise RuntimeError("a server in another process cannot be held")
+            raise BadMoment("a server in another process cannot be held: leave process=True out")
         self.go_on()
         await quiet()
         self._hold = hold = self.gate.hold_next()
@@ -102,7 +149,7 @@ class StudiedServer:
             reached.cancel()
             self.gate.open()
             await pause.action
-            raise RuntimeError("the server did not read the log, so it is not held")
+            raise BadMoment("the server did not read the log, so it is not held")
         return pause
 
 

@@ -31,9 +31,11 @@ class DatabaseFile:
     def create(self) -> None:
         """Make the file if there is none. SQLite gives "-wal" and "-shm" the same rights.
 
-        Raises sqlite3.OperationalError if "-wal" has rows of a file that was moved away: SQLite
-        would delete it.
+        Raises sqlite3.OperationalError if "-wal" has rows of a file that was moved away, which
+        SQLite would delete, and for a database in memory, which no second connection can read.
         """
+        if os.path.basename(self.path) == ":memory:":
+            raise sqlite3.OperationalError("it has to be a file, since two connections use it")
         if not os.path.exists(self.path) and _size(f"{self.path}-wal"):
             raise sqlite3.OperationalError(
                 f"{self.path} is gone, but {self.path}-wal is there, with messages of it: "

@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 from chatlab.log.contract import Log
 from chatlab.log.database import Batches, Writer, make_durable, reader, transaction
 from chatlab.messages import Message, Place, Refused, check_client_offset, check_text
+from chatlab.mistakes import expect, is_count
 from chatlab.openable import Openable
 
 SCHEMA = """
@@ -63,8 +64,7 @@ class MessageLog(Openable, Log):
         keep: int | None = None,
         on_commit: Callable[[list[Message]], None] = lambda batch: None,
     ) -> None:
-        if keep is not None and keep < 1:
-            raise ValueError(f"a log keeps at least 1 message, not {keep}")
+        expect(keep is None or is_count(keep, 1), "a log keeps at least 1 message", keep)
         self.path, self.keep = path, keep
         self.on_commit = on_commit
         self.head = 0

@@ -11,7 +11,7 @@ from support import PATIENCE
 from tabs import Tab, address, asked_from, replace_database, rewrite
 
 from chatlab.harness.background import BackgroundServer
-from chatlab.messages import CATCHING_UP, CHAT_MESSAGE, CHAT_MESSAGES
+from chatlab.messages import CATCHING_UP, CHAT_MESSAGE, CHAT_MESSAGES, WHERE
 from chatlab.recovery.recovery import Recovery
 from chatlab.server.app import chat, create_app
 
@@ -264,6 +264,31 @@ def test_message_that_comes_before_the_earlier_ones_moves_nothing(deciding_tab):
     shown.set()
     expect(tab.messages).to_have_count(STAY + STEP + 1)
     expect(tab.messages.first).to_have_text(str(MANY - STAY - STEP + 1))
+
+
+def test_connection_for_earlier_messages_says_where_the_page_is(context, db):
+    """The console of a class may ask this one, as it is the latest."""
+    replace_database(db, *TEXTS)
+    said = []
+
+    def handlers(sio, log):
+        chat(sio, log)
+        connect = sio.handlers["/"]["connect"]
+
+        async def connect_and_ask(sid, environ, auth):
+            await connect(sid, environ, auth)
+            if auth["serverOffset"] > 0:
+                await sio.emit(WHERE, to=sid, callback=said.append)
+
+        sio.on("connect", connect_and_ask)
+
+    with BackgroundServer(partial(create_app, handlers, db=db), name="asking") as server:
+        tab = Tab(context.new_page())
+        tab.page.goto(address(server))
+        shows_last(tab, STAY)
+        tab.press("Earlier messages")
+        shows_last(tab, STAY + STEP)
+        assert said == [MANY]
 
 
 def test_short_log_has_no_button(open_tab):

@@ -389,6 +389,23 @@ async def test_page_that_does_not_answer_is_silent(served, handlers, clock):
         assert handlers.rows()[1] == ("Mute", "caught up", 1, 0)
 
 
+async def test_further_connection_of_a_student_moves_nothing_back(served, handlers):
+    """A page opens one to get the messages before those that it shows."""
+    async with wired(served.url) as page, wired(served.url) as earlier:
+        await page.connect(said())
+        await answer(page, 1, "one")
+        await page.ws.send_str(answered(await asked(handlers, page), "[1]"))
+        await settled(handlers)
+        await earlier.connect(said(serverOffset=0))
+        assert handlers.rows() == [("Ann", "caught up", 1, 0)]
+
+
+async def asked(handlers, wire):
+    """Ask for the offsets; return the question that came to a page."""
+    handlers.rows()
+    return await question(wire)
+
+
 async def question(wire):
     """Return the next question for the offset, and let all other packets pass."""
     async with asyncio.timeout(PATIENCE):

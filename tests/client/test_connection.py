@@ -52,6 +52,16 @@ async def test_connection_is_accepted_and_tells_its_end(url, transports):
     assert opened.leaves_nothing()
 
 
+async def test_engineio_leaves_the_session_to_the_connection(url):
+    """It would close it in a task that is cancelled, and an error of aiohttp's would be left."""
+    opened = Opened(url, ["websocket"])
+    await opened.accepted
+    await opened.connection.eio.disconnect(abort=True)
+    assert not opened.session.closed
+    await opened.connection.close()
+    assert opened.leaves_nothing()
+
+
 @pytest.mark.parametrize("transports", EVERY_TRANSPORT, ids="+".join)
 @pytest.mark.parametrize("turns", range(0, 120, 7))
 async def test_connection_that_is_given_up_at_any_moment_leaves_nothing(url, transports, turns):

@@ -46,6 +46,13 @@ def test_summary_names_the_extremes():
     assert Bars("Sheep", NUMBERS).summary == words
 
 
+@pytest.mark.parametrize("numbers", [["a"], {"a": "1"}])
+def test_what_is_no_number_for_a_label_is_refused(numbers):
+    """In one sentence, which shows how it is written."""
+    with pytest.raises(ValueError, match="bars need a number for each label"):
+        Bars("Sheep", numbers)
+
+
 @pytest.mark.parametrize("numbers", [{}, {"a": 0}, {"a": 1, "b": -1}])
 def test_numbers_that_make_no_bars_are_refused(numbers):
     """Nothing to draw, no scale, or a length below 0."""

@@ -87,7 +87,7 @@ CASES = {
         (".fetchall()", "", "it returns no list of rows, but a Cursor"),
     ],
     "03": [
-        (AFTER, f"{AFTER[:-1]}[-3:]:", f"{ERROR}TypeError: 'coroutine' object is not subscr"),
+        (AFTER, f"{AFTER[:-1]}[-3:]:", "before the call of `after`, and brackets around both"),
         (
             AFTER,
             SOME.format("-3:"),

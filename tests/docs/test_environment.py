@@ -22,7 +22,7 @@ OF_ONE_MACHINE = re.compile(
 
 
 def by_name(requirements):
-    """Return what is required of each package: {"aiohttp": ">=3.12"}."""
+    """Return what is required of each package: {"aiohttp": ">=3.14.4"}."""
     return dict(re.fullmatch(r"([\w-]+)(.*)", line).groups() for line in requirements)
 
 

@@ -26,6 +26,19 @@ from chatlab.harness.background import BackgroundServer
 from chatlab.server.app import create_app
 
 
+def test_server_with_an_argument_that_cannot_be_is_refused():
+    """In one sentence, before anything is started."""
+    with pytest.raises(ValueError, match="build is a function that makes an application, not 5"):
+        BackgroundServer(5)
+    with pytest.raises(ValueError, match="port is a number, or 0 for any free port, not '80'"):
+        BackgroundServer(hello, port="80")
+    with BackgroundServer(hello) as server:
+        with pytest.raises(ValueError, match="run takes a coroutine"):
+            server.run(asyncio.sleep)
+        with pytest.raises(RuntimeError, match="cannot be killed"):
+            server.kill()
+
+
 def files():
     """The open files and sockets of this process."""
     return len(os.listdir("/dev/fd"))

@@ -35,6 +35,17 @@ def test_talk_in_which_all_goes_well_is_valid():
     assert verdict.excerpt == ()
 
 
+@pytest.mark.parametrize(
+    ("kind", "verb"), [("acknowledge", "answered"), ("show", "sent")], ids=["answered", "sent"]
+)
+def test_offset_that_is_none_is_named(kind, verb):
+    """A handler may return anything, "ok" say, and an emit may carry anything."""
+    talk = history(*TALK)
+    talk.record(kind, "ann", "three", "ok")
+    with pytest.raises(ValueError, match=f"^'three' was {verb} with 'ok', which is no offset"):
+        check(talk)
+
+
 def test_message_that_a_connected_client_lacks_is_lost():
     """The excerpt shows the sending, and the connection that should have brought it."""
     verdict = check(history(*TALK, "drop bob", *said(3, "three", "ann"), "reconnect bob"))

@@ -98,6 +98,8 @@ async def test_server_in_a_process_cannot_be_held_and_one_in_a_thread_cannot_be_
         ann = await lab.join("ann")
         with pytest.raises(RuntimeError, match="held"):
             await lab.pause(ann.reload())
+        with pytest.raises(RuntimeError, match="not known"):
+            lab.reads  # noqa: B018
     async with Lab(echo) as lab:
         with pytest.raises(RuntimeError, match="killed"):
             await lab.kill()

@@ -231,6 +231,14 @@ async def test_foreign_file_is_refused_and_left_alone(path, make):
     assert path.read_bytes() == before
 
 
+async def test_database_in_memory_is_refused(tmp_path, monkeypatch):
+    """Each connection would have one of its own, and SQLite's word for it is no file to make."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(sqlite3.OperationalError, match="it has to be a file"):
+        await MessageLog(":memory:")
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_file_that_cannot_be_opened_is_named(tmp_path):
     """A folder, and a file in a folder that is not there."""
     for path in (tmp_path, tmp_path / "missing" / "chat.db"):

@@ -73,8 +73,11 @@ const path = new URL("socket.io", document.baseURI).pathname; // also right behi
 const authAfter = (asked) =>
   ({ ...join.auth, serverOffset: asked, epoch: saved.epoch, pages: true });
 
+// The server of a class asks a connection, perhaps the latest one, for the offset of the page.
+const answering = (connection) => connection.on("where", (answer) => answer(reached));
+
 const connectAfter = (begin) =>
-  io({ path, auth: authAfter(begin), forceNew: true, reconnection: false });
+  answering(io({ path, auth: authAfter(begin), forceNew: true, reconnection: false }));
 const earlier = new Earlier(list, connectAfter, itemOf, gapOf);
 
 // `position` is the message's offset. The servers of the first chapters send none: then the page
@@ -194,14 +197,14 @@ function showNotice() {
 function start() {
   let asked; // the offset that was sent with this connection
   let placed; // whether we know if this offset fits the server's log
-  socket = io({
+  socket = answering(io({
     path,
     autoConnect: !join.missing,
     auth: (send) => {
       [asked, placed] = [reached, false];
       send(authAfter(asked));
     },
-  });
+  }));
 
   socket.on("catching up", (place) => {
     placed = true;
@@ -215,8 +218,6 @@ function start() {
     show([[content, position]]);
   });
   socket.on("chat messages", show); // from a server that sends its place
-
-  socket.on("where", (answer) => answer(reached)); // the server of a class asks for our offset
 
   // `active` is false if the server refused or disconnected us: the client does not try again.
   const wanted = () => !dropped && socket.active;
