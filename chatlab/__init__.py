@@ -13,7 +13,6 @@ from chatlab.course import (
     find_fault,
     judged,
     should_be_valid,
-    should_go_wrong,
     should_show,
 )
 from chatlab.harness import BackgroundServer, Link, bad_day, run
@@ -62,6 +61,5 @@ __all__ = [
     "recovered",
     "run",
     "should_be_valid",
-    "should_go_wrong",
     "should_show",
 ]

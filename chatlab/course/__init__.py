@@ -4,7 +4,7 @@ The notebooks and the checks of their exercises use it; nothing else in the pack
 """
 
 from chatlab.course.bars import Bars
-from chatlab.course.exercise import Judgement, judged, should_be_valid, should_go_wrong, should_show
+from chatlab.course.exercise import Judgement, judged, should_be_valid, should_show
 from chatlab.course.game import Game, find_fault
 from chatlab.course.guess import Guess
 from chatlab.course.ladder import Climb, climb

@@ -15,7 +15,7 @@ from typing import Any
 
 from chatlab.client import ChatClient
 from chatlab.course.ladder import before_closing, explained
-from chatlab.history import Diagram, History, Verdict, Wrong, check_kind
+from chatlab.history import Diagram, History, Verdict
 from chatlab.lab import lab_of, labs_opened
 from chatlab.mistakes import awaited
 
@@ -91,16 +91,6 @@ def should_be_valid(*verdicts: Verdict) -> Judgement:
     worst = (wrong or verdicts)[0]
     said = "; ".join(str(worst).splitlines()[:2])
     return Judgement(f"{'not yet' if wrong else 'solved'}: {said}", worst.history)
-
-
-def should_go_wrong(verdict: Verdict, kind: Wrong) -> Judgement:
-    """Say whether a verdict has a fault of this kind, as it should: solved, or not yet."""
-    check_kind(kind)
-    for fault in verdict.faults:
-        if fault.kind == kind:
-            return Judgement(f"solved: it goes wrong as it should; {fault}", verdict.history)
-    said = f"nothing is {kind} here; {str(verdict).splitlines()[0]}"
-    return Judgement(f"not yet: {said}", verdict.history)
 
 
 def _joined(said: Any) -> Judgement:
