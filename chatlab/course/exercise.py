@@ -94,12 +94,16 @@ def should_be_valid(*verdicts: Verdict) -> Judgement:
 
 
 def _joined(said: Any) -> Judgement:
-    """Join several judgements into one, which has the first of their pictures."""
-    parts = said if isinstance(said, list) else [said]
+    """Join several judgements into one: those that are not solved, with the first picture."""
+    parts = [Judgement(part) if type(part) is str else part for part in _listed(said)]
+    parts = [part for part in parts if not part.solved] or parts
     whole = Judgement("\n".join(parts))
-    pictures = (getattr(part, "diagram", None) for part in parts)
-    whole.diagram = next(filter(None, pictures), None)
+    whole.diagram = next(filter(None, (part.diagram for part in parts)), None)
     return whole
+
+
+def _listed(said: Any) -> list[Any]:
+    return said if isinstance(said, list) else [said]
 
 
 def _with_texts(history: History) -> History:

@@ -157,9 +157,21 @@ def _find_offsets(steps: list[Step], shown: list[tuple[str | None, int | None]])
             text = step.actions[0].text
             offsets = {o for t, o in shown if t == text and (o is None or (t, o) not in taken)}
             if offsets:
+                unanswered = step.fate == "lost" and _is_sent_again(step, steps)
                 step.fate = "arrived"
                 step.offset = min(offsets, key=lambda offset: offset or 0)
                 taken.add((text, step.offset))
+                if unanswered:
+                    _lose_answer(step)
+
+
+def _is_sent_again(step: Step, steps: list[Step]) -> bool:
+    [first] = step.actions
+    later = steps[steps.index(step) + 1 :]
+    return any(
+        one.again and (one.actions[0].who, one.actions[0].text) == (first.who, first.text)
+        for one in later
+    )
 
 
 def _find_not_stored(steps: list[Step], stored: list[tuple[str, int]]) -> None:

@@ -4,7 +4,7 @@ import pytest
 from answers import EVERY, Exercise, little_patience  # noqa: F401  a fixture
 
 KEY = "self.new_key()"
-REMOVE = "self.pending.remove(letter)"
+REMOVE = "self.pending.remove(message)"
 INIT = "self.pending = []"
 ADD = """
 
@@ -25,7 +25,7 @@ WRONG = [
     (KEY, "self.key", "AttributeError: 'MyOutbox' object has no attribute 'key'"),
     (REMOVE, "self.pending.clear()", "lost"),
     (REMOVE, "self.pending.pop()", "lost"),
-    (REMOVE, "self.pending = [x for x in self.pending if x.text != letter.text]", "lost"),
+    (REMOVE, "self.pending = [x for x in self.pending if x.text != message.text]", "lost"),
 ]
 """A piece of the solution, what stands there instead, and what is said."""
 RIGHT = [(REMOVE, "self.pending.pop(0)"), (REMOVE, "self.pending[:1] = []")]
