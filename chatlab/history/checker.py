@@ -76,11 +76,6 @@ class Verdict:
         found = Counter(fault.kind for fault in self.faults)
         return {kind: found[kind] for kind in KINDS}
 
-    @property
-    def excerpt(self) -> tuple[Event, ...]:
-        """The fewest events that show the first fault; none if there is no fault."""
-        return self.faults[0].evidence if self.faults else ()
-
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count)
         reason = counts or self.doubt or "every message once and in order"

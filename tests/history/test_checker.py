@@ -32,7 +32,7 @@ def test_talk_in_which_all_goes_well_is_valid():
     """Everybody has everything, once and in order."""
     verdict = check(history(*TALK))
     assert (verdict.outcome, str(verdict)) == ("valid", "valid: every message once and in order")
-    assert verdict.excerpt == ()
+    assert verdict.faults == ()
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_offset_that_is_none_is_named(kind, verb):
 
 
 def test_message_that_a_connected_client_lacks_is_lost():
-    """The excerpt shows the sending, and the connection that should have brought it."""
+    """The evidence is the sending, and the connection that should have brought it."""
     verdict = check(history(*TALK, "drop bob", *said(3, "three", "ann"), "reconnect bob"))
     assert str(verdict) == 'invalid: 1 lost\nlost: bob never shows 3 "three"'
-    assert verdict.excerpt == (Event("send", "ann", "three"), Event("reconnect", "bob"))
+    assert verdict.faults[0].evidence == (Event("send", "ann", "three"), Event("reconnect", "bob"))
 
 
 PROMISES = [
@@ -83,10 +83,10 @@ def test_message_that_is_stored_twice_by_a_retry_is_duplicated():
 
 
 def test_message_that_a_client_skipped_is_lost_though_it_is_away():
-    """The excerpt shows the later message that jumped ahead."""
+    """The evidence is the later message that jumped ahead."""
     verdict = check(history(*TALK, *said(3, "x", "ann"), *said(4, "y", "ann", "bob"), "drop bob"))
     assert faults(verdict) == [("lost", "bob", "x")]
-    assert verdict.excerpt == (Event("send", "ann", "x"), Event("show", "bob", "y", 4))
+    assert verdict.faults[0].evidence == (Event("send", "ann", "x"), Event("show", "bob", "y", 4))
 
 
 def test_client_that_is_away_may_stop_early():
@@ -108,10 +108,10 @@ def test_page_that_was_thrown_away_is_not_expected_to_be_complete():
 
 
 def test_message_shown_twice_on_one_page_is_duplicated():
-    """The excerpt is the two moments."""
+    """The evidence is the two moments."""
     verdict = check(history(*TALK, "show bob 1 one"))
     assert faults(verdict) == [("duplicated", "bob", "one")]
-    assert verdict.excerpt == (Event("show", "bob", "one", 1),) * 2
+    assert verdict.faults[0].evidence == (Event("show", "bob", "one", 1),) * 2
 
 
 def test_message_stored_twice_is_duplicated():
@@ -127,11 +127,11 @@ def test_text_sent_twice_is_no_duplicate():
 
 
 def test_message_shown_below_a_later_one_is_reordered():
-    """The excerpt is the later one, then the earlier one."""
+    """The evidence is the later one, then the earlier one."""
     late = [*said(3, "x", "ann"), *said(4, "y", "ann", "bob"), "show bob 3 x"]
     verdict = check(history(*TALK, *late))
     assert faults(verdict) == [("reordered", "bob", "x")]
-    assert [event.offset for event in verdict.excerpt] == [4, 3]
+    assert [event.offset for event in verdict.faults[0].evidence] == [4, 3]
 
 
 def test_messages_of_a_sender_that_change_places_are_reordered():
@@ -355,7 +355,7 @@ def test_planted_fault_is_never_missed(kind, plant, seed):
         return
     verdict = check(made.history(), made.log)
     assert (kind, planted.who, planted.text) in faults(verdict)
-    assert set(verdict.excerpt) <= set(made.events)
+    assert set(verdict.faults[0].evidence) <= set(made.events)
 
 
 def test_page_with_a_gap_need_not_show_what_is_gone():
