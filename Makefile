@@ -36,7 +36,7 @@ test-all: ready
 	$(BIN)/python -m pytest $(PARALLEL)
 
 soak: ready
-	$(BIN)/python -m pytest tests/soak
+	$(BIN)/python -m pytest $(PARALLEL) --dist load tests/soak
 
 bench: ready
 	$(BIN)/python -m pytest -q -s tests/benchmarks

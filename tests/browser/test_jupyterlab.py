@@ -17,7 +17,6 @@ FRAMED = {
     "09_build_your_own.ipynb": "a server of my own",
 }
 """The chapters with the chat page in a frame, and what it shows of the simulated tabs there."""
-TRUST = pytest.mark.parametrize("jupyterlab", ["not_trusted", "trusted"], indirect=True)
 HUB = pytest.mark.parametrize("jupyterlab", ["hub"], indirect=True)
 ELSEWHERE = pytest.mark.parametrize("jupyterlab", ["elsewhere"], indirect=True)
 QUICK = {
@@ -31,7 +30,9 @@ RUNS = [
     pytest.param(state, name, marks=() if (state, name) in QUICK else pytest.mark.slow)
     for state in ("not_trusted", "trusted")
     for name in CHAPTERS
+    if state == "not_trusted" or (state, name) in QUICK
 ]
+"""Trust changes only what is shown before the first run: two chapters are enough for that."""
 A_CHAPTER = 3 * PATIENCE
 """Milliseconds for all cells of a chapter."""
 
@@ -225,8 +226,11 @@ def test_chapter_runs_from_top_to_bottom(workbench, request, name):
 
 
 @pytest.mark.slow
-@TRUST
-@pytest.mark.parametrize("name", FRAMED)
+@pytest.mark.parametrize(
+    ("jupyterlab", "name"),
+    [*(("not_trusted", name) for name in FRAMED), ("trusted", "00_start_here.ipynb")],
+    indirect=["jupyterlab"],
+)
 def test_chat_page_is_live_in_its_frame(workbench, name):
     """Run All down to the cell that closes the lab: the page takes and shows messages."""
     notebook = workbench.open(name)

@@ -29,7 +29,13 @@ WRONG = [
 ]
 """A piece of the solution, what stands there instead, and what is said."""
 RIGHT = [(REMOVE, "self.pending.pop(0)"), (REMOVE, "self.pending[:1] = []")]
-EQUIVALENT = {}
+PUT = f"self.pending.append(OutgoingMessage(text, {KEY}))"
+INHERITED = "Outbox has the same method"
+EQUIVALENT = {
+    " ; def __init__(self): ; self.pending = [] | pass": INHERITED,
+    f" ; def add(self, text): ; {PUT} | pass": INHERITED,
+    f" ; def answered(self, message): ; {REMOVE} | pass": INHERITED,
+}
 """Mutants that are right too, with the reason."""
 
 

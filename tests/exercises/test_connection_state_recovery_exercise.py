@@ -16,7 +16,13 @@ WRONG = [
 ]
 """A piece of the solution, what stands there instead, and what is said."""
 RIGHT = [(ATTACH, "offset_of(auth)")]
-EQUIVALENT = {}
+LEFT = (
+    "what is left of a tab that has left shows nothing wrong on a page; the ladder of 09 counts it"
+)
+EQUIVALENT = {
+    "delivery.detach(sid) | pass": LEFT,
+    " ; @sio.event ; async def disconnect(sid, reason): ; delivery.detach(sid) | pass": LEFT,
+}
 """Mutants that are right too, with the reason."""
 
 

@@ -30,7 +30,14 @@ RIGHT = [
     (LOOP, "            rows = await log.after(cursor)\n            for message in rows:\n" + SEND
      + "            cursor = rows[-1].offset if rows else cursor\n" + NEXT),
 ]  # fmt: skip
-EQUIVALENT = {}
+ADD, START = "here.add(sid)", "sio.start_background_task(deliver, sid, auth['serverOffset'])"
+DISCARD = "here.discard(sid)"
+LEFT = "a task for a tab that has left shows nothing wrong on a page; the ladder of 09 counts it"
+EQUIVALENT = {
+    f"{ADD} ; {START} | {START} ; {ADD}": "the task begins after the handler",
+    f"{DISCARD} | pass": LEFT,
+    f" ; @sio.event ; async def disconnect(sid, reason): ; {DISCARD} | pass": LEFT,
+}
 """Mutants that are right too, with the reason."""
 
 

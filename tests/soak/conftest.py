@@ -1,5 +1,6 @@
 """What the soak needs beside Python."""
 
+import fcntl
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,6 +18,8 @@ def official_client():
     if npm is None or shutil.which("node") is None:
         missing("Node.js is not installed: no node and npm on the PATH")
     command = [npm, "install", "--no-package-lock", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=SOAK, capture_output=True, text=True)
+    with (SOAK / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one of several processes at a time
+        done = subprocess.run(command, cwd=SOAK, capture_output=True, text=True)
     if done.returncode:
         missing(f"npm could not fetch the Socket.IO client: {done.stderr}")
