@@ -110,8 +110,11 @@ class NodeTab:
         except TimeoutError:
             raise ConnectionError(f"{self.name} does not connect") from None
 
-    async def until(self, condition, wish="", patience=PATIENCE):
-        """Wait until a condition about this tab holds. Raises TimeoutError if it takes too long."""
+    async def until(self, condition, wish="", patience=PATIENCE, *, failing=False):
+        """Wait until a condition about this tab holds. Raises TimeoutError if it takes too long.
+
+        `failing` is for a lab's own tabs: here no error of the server ends a wait.
+        """
         self.waiting.add(changed := asyncio.Event())  # each has its own: nobody misses a change
         try:
             async with asyncio.timeout(patience):
