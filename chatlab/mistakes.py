@@ -70,6 +70,8 @@ class NotYetAwaited(Coroutine[Any, Any, Any]):
         return self._coroutine.__await__()
 
     def send(self, value: Any) -> Any:
+        if value is not None and not self._begun:  # somebody takes this for a tab
+            self._refuse()
         return self._coroutine.send(value)
 
     def throw(self, *error: Any) -> Any:

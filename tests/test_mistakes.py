@@ -109,3 +109,9 @@ async def test_call_that_is_awaited_or_cancelled_is_no_error():
     await asyncio.gather(task, return_exceptions=True)
     gc.collect()
     assert heard == []
+
+
+async def test_method_of_a_coroutine_that_was_meant_for_its_result_says_so():
+    """A coroutine has a `send` of its own, and so has a tab."""
+    with pytest.raises(NotAwaited, match="write `await` before the call of `ring`"):
+        Bell().ring().send("hello")

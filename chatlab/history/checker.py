@@ -44,7 +44,8 @@ class Fault:
     def __str__(self) -> str:
         offset = "" if self.message.offset is None else f"{self.message.offset} "
         named = f'{offset}"{self.message.text}"'
-        why = "is not stored" if len(self.evidence) > 1 else "nobody sent"  # has it the sending?
+        was_sent = len(self.evidence) > 1
+        why = "is not in the log" if was_sent else "nobody sent"
         return f"{self.kind}: {KINDS[self.kind].format(who=self.who, message=named, why=why)}"
 
 

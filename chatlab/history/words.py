@@ -110,7 +110,7 @@ def offset_of(step: Step) -> str:
 
 def stored(step: Step) -> str:
     """Say that a message is not in the log, although the server gave it an offset."""
-    return "" if step.stored else "not stored"
+    return "" if step.stored else "not in the log"
 
 
 def name_of(arrival: Arrival) -> str:
@@ -147,7 +147,7 @@ def _facts(lane: str, steps: list[Step]) -> Iterator[str]:
         if step.actions[0].who == lane and step.fate in ("refused", "lost"):
             yield f"{sends(step)}, which is {step.fate}"
         if lane == SERVER and not step.stored:
-            yield f"does not store {step.offset} {_quoted(step.actions[0])}"
+            yield f"has {step.offset} {_quoted(step.actions[0])} not in its log"
     arrivals = [arrival for step in steps for arrival in step.arrivals.get(lane, [])]
     for how, gets in GETS.items():
         if which := [arrival for arrival in arrivals if arrival.how == how]:

@@ -7,13 +7,14 @@ IF = "missed[-3:] if offset == 0 else missed"
 READ = "await log.after(offset)"
 SEND = "(message.text, message.offset), to=sid"
 WRONG = [
-    (IF, "missed[-3:]", "dan's page shows ['a', 'b', 'h', 'i', 'j', 'k'], and it should show"),
+    (IF, "missed[-3:]", "dan's page shows ['a', 'b', 'g', 'h', 'j', 'k'], and it should show"),
     (IF, "missed[:3] if offset == 0 else missed", "ida's page shows ['a', 'b', 'c', 'f',"),
     (IF, "missed", "ida's page shows ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k'], and"),
-    (IF, "missed[-3:] if len(missed) > 7 else missed", "dan's page shows ['a', 'b', 'h', 'i', "),
-    (IF, "missed[-3:] if len(missed) > 8 else missed", "ida's page shows ['a', 'b', 'c', 'd', "),
+    (IF, "missed[-3:] if len(missed) > 6 else missed", "dan's page shows ['a', 'b', 'g', 'h', "),
+    (IF, "missed[-3:] if len(missed) > 7 else missed", "ida's page shows ['a', 'b', 'c', 'd', "),
     (IF, "missed[-4:] if offset == 0 else missed", "ida's page shows ['b', 'c', 'd', 'e', 'f', "),
-    (IF, "missed[-3:] if offset < 3 else missed", "dan's page shows ['a', 'b', 'h', 'i', 'j', "),
+    (IF, "missed[-3:] if offset < 3 else missed", "dan's page shows ['a', 'b', 'g', 'h', 'j', "),
+    (READ, "await log.after(offset or log.head - 3)", "eve's page shows ['h', 'j', 'k'], and"),
     (READ, "await log.after(offset or 3)", "dan's page shows"),
     (READ, "(await log.after(0))[offset:]", "dan's page shows ['a', 'b', 'd', 'e', 'f', 'g', 'h'"),
     (SEND, "message.text, to=sid", "page shows"),
@@ -24,7 +25,6 @@ WRONG = [
 """A piece of the solution, what stands there instead, and what is said."""
 RIGHT = [
     (IF, "missed if offset else missed[-3:]"),
-    (READ, "await log.after(offset or log.head - 3)"),
 ]
 FOR = "for message in missed[-3:] if offset {} 0 else missed:"
 EQUIVALENT = {f"{FOR.format('==')} | {FOR.format('<=')}": "no offset is negative"}

@@ -17,7 +17,7 @@ from chatlab.messages import Message
 
 SEEDS = range(300)
 LENGTH = 14
-MARKS = ("lost", "deleted", "unanswered", "not stored", "refused")
+MARKS = ("lost", "deleted", "unanswered", "not in the log", "refused")
 NAMED = ("again", "late", "catch-up")
 ACTS = (
     "send",
@@ -228,7 +228,7 @@ def test_lie_of_picture_and_table_is_found(lie):
     assert found > 5
 
 
-@pytest.mark.parametrize("word", ["lost", "deleted", "not stored", "unanswered"])
+@pytest.mark.parametrize("word", ["lost", "deleted", "not in the log", "unanswered"])
 def test_lie_of_the_picture_alone_is_found(worlds, word):
     """Another word in one place."""
     drawn = [world for world in worlds if f">{word}<" in world.diagram.svg]
