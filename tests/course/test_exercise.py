@@ -13,6 +13,7 @@ from chatlab.course.exercise import (
     should_be_valid,
     should_show,
 )
+from chatlab.course.ladder import Climb, before_closing
 from chatlab.history.checker import check
 from chatlab.history.events import History
 from chatlab.lab.lab import Lab
@@ -138,3 +139,13 @@ def test_text_that_says_not_yet_is_no_verdict():
     """A page may show anything."""
     assert Judgement("solved: bob's page shows ['not yet']").solved
     assert not Judgement("solved: the first\nnot yet: the second").solved
+
+
+def test_picture_of_a_judgement_knows_what_is_stored():
+    """And so does that of a climb: a message that the disk refused has a mark of its own."""
+    happened = history(*LOST, "show ann 1 hello")
+    happened.stored = lambda: []
+    assert "not in the log" in str(Judgement("not yet", happened).diagram)
+    assert "not in the log" in str(
+        Climb(4, "why", costs={}, history=before_closing(happened)).diagram()
+    )

@@ -411,3 +411,10 @@ def test_fault_on_a_page_of_another_log_is_still_a_fault():
     """Whatever it counted in, it had to be in order."""
     wrong = history(*TALK, "show bob 1 one", "reset bob 0", "show bob 1 one", "show bob 2 two")
     assert faults(check(wrong)) == [("duplicated", "bob", "one")]
+
+
+def test_verdict_says_how_many_gaps_were_told():
+    """A page that was told of deleted messages is right, and does not show every message."""
+    events = ["join ann", "send ann one", "acknowledge ann 3 one", "gap ann 2", "show ann 3 one"]
+    verdict = check(history(*events), [Message(3, "one")], trimmed=2)
+    assert str(verdict) == "valid: every message once and in order, and told of 1 gap"

@@ -218,3 +218,12 @@ def test_message_that_waits_behind_another_is_not_called_lost():
         ("arrived", 1, True),
         ("arrived", 2, False),
     ]
+
+
+def test_answer_to_a_message_that_is_stored_twice_was_lost():
+    """Without a key, the second attempt gets an offset of its own: the first had arrived too."""
+    twice = ["send ann hi", "show bob 1 hi", "drop ann", "reconnect ann", "retry ann hi"]
+    steps = steps_of(history(*JOINED, *twice, "acknowledge ann 2 hi", "show bob 2 hi"))
+    first, second = [step for step in steps if step.is_send]
+    assert (first.offset, second.offset) == (1, 2)
+    assert "unanswered" in [one.how for one in first.arrivals["ann"]]
