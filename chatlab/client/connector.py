@@ -58,7 +58,10 @@ class Connector:
         """Emit an event and return what the server acknowledges it with."""
         self.check()
         async with in_time(
-            lambda s: TimeoutError(f"{self._name} has had no answer to {event!r} for {s:.0f} s")
+            lambda s: TimeoutError(
+                f"{self._name} has had no answer to {event!r} for {s:.0f} s: "
+                "has it a handler, and does that end?"
+            )
         ):
             return await self.current.ask(event, arguments, for_caller)
 

@@ -6,17 +6,12 @@ import os
 from inspect import isawaitable
 
 import nbformat
-import pytest
 from documents import ROOT
 from mutants import mutants
-
-import chatlab.course.exercise
 
 NOTEBOOKS = ROOT / "notebooks"
 EVERY = int(os.environ.get("CHATLAB_EVERY", "6"))
 """Of a slow exercise, one of so many mutants is tried: set it to 1 to try all."""
-PATIENCE = 2
-"""Seconds for an answer that does not end."""
 
 
 class Exercise:
@@ -62,12 +57,6 @@ class Exercise:
                 continue
             if (await self.check(source)).solved:
                 yield name
-
-
-@pytest.fixture(autouse=True)
-def little_patience(monkeypatch):
-    """What does not end is ended soon."""
-    monkeypatch.setattr(chatlab.course.exercise, "PATIENCE", PATIENCE)
 
 
 def defines(source):

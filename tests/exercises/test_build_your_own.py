@@ -38,7 +38,7 @@ EQUIVALENT = {
 """Mutants that are right too, with the reason."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def short_climbs(monkeypatch):
     """What does not end falls soon."""
     monkeypatch.setattr(chatlab.course.ladder, "PATIENCE", PATIENCE)
@@ -53,7 +53,7 @@ def short_climbs(monkeypatch):
 
 
 @pytest.mark.parametrize(("old", "new", "said"), WRONG)
-async def test_wrong_answer_is_told_why(old, new, said):
+async def test_wrong_answer_is_told_why(old, new, said, short_climbs):
     """With the rung at which it falls, and a picture."""
     judgement = await Exercise("09").changed(old, new)
     assert judgement.startswith(f"not yet: {said}")
@@ -69,7 +69,7 @@ async def test_solution_is_solved():
 
 
 @pytest.mark.slow
-async def test_no_mutant_of_the_solution_is_solved(monkeypatch):
+async def test_no_mutant_of_the_solution_is_solved(short_climbs, monkeypatch):
     """But for those that are as right: they climb after the others, some of which keep busy."""
     exercise, servers = Exercise("09"), {}
     for name, source in mutants(exercise.solution):

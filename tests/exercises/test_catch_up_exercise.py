@@ -1,7 +1,7 @@
 """The exercise of 03: wrong answers, right ones, and the mutants of the solution."""
 
 import pytest
-from answers import EVERY, Exercise, little_patience  # noqa: F401  a fixture
+from answers import EVERY, Exercise
 
 IF = "missed[-3:] if offset == 0 else missed"
 READ = "await log.after(offset)"
@@ -48,6 +48,6 @@ async def test_right_answer_to_03_is_solved(old, new):
 
 
 @pytest.mark.slow
-async def test_no_mutant_of_the_solution_of_03_is_solved():
+async def test_no_mutant_of_the_solution_of_03_is_solved(little_patience):
     """But for those that are as right."""
     assert {name async for name in Exercise("03").accepted(EVERY)} <= set(EQUIVALENT)

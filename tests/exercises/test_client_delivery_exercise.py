@@ -1,7 +1,7 @@
 """The exercise of 05: wrong answers, right ones, and the mutants of the solution."""
 
 import pytest
-from answers import EVERY, Exercise, little_patience  # noqa: F401  a fixture
+from answers import EVERY, Exercise
 
 KEY = "self.new_key()"
 REMOVE = "self.pending.remove(message)"
@@ -56,6 +56,6 @@ async def test_right_answer_to_05_is_solved(old, new):
 
 
 @pytest.mark.slow
-async def test_no_mutant_of_the_solution_of_05_is_solved():
+async def test_no_mutant_of_the_solution_of_05_is_solved(little_patience):
     """But for those that are as right."""
     assert {name async for name in Exercise("05").accepted(EVERY)} <= set(EQUIVALENT)

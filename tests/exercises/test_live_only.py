@@ -1,7 +1,7 @@
 """The exercise of 01: wrong answers, right ones, and the mutants of the solution."""
 
 import pytest
-from answers import Exercise, little_patience  # noqa: F401  a fixture
+from answers import Exercise
 
 SEND = 'await sio.emit("chat message", text, to=sid)'
 KEEP = "kept.append(text)"
@@ -53,6 +53,6 @@ async def test_right_answer_is_solved(old, new):
     assert judgement.diagram is None
 
 
-async def test_no_mutant_of_the_solution_is_solved():
+async def test_no_mutant_of_the_solution_is_solved(little_patience):
     """But for those that are as right."""
     assert {name async for name in Exercise("01").accepted()} == set(EQUIVALENT)

@@ -1,7 +1,7 @@
 """The exercise of 00: wrong answers, right ones, and the mutants of the solution."""
 
 import pytest
-from answers import Exercise, little_patience  # noqa: F401  a fixture
+from answers import Exercise
 
 SEND = 'await sio.emit("chat message", text.upper(), to=sid)'
 WRONG = [
@@ -23,7 +23,7 @@ EQUIVALENT = {}
 
 
 @pytest.mark.parametrize(("old", "new", "said"), WRONG)
-async def test_wrong_answer_to_00_is_told_why(old, new, said):
+async def test_wrong_answer_to_00_is_told_why(old, new, said, little_patience):
     """In the words of the lesson."""
     judgement = await Exercise("00").changed(old, new)
     assert not judgement.solved
@@ -38,6 +38,6 @@ async def test_right_answer_to_00_is_solved(old, new):
     assert judgement.diagram is None
 
 
-async def test_no_mutant_of_the_solution_of_00_is_solved():
+async def test_no_mutant_of_the_solution_of_00_is_solved(little_patience):
     """But for those that are as right."""
     assert {name async for name in Exercise("00").accepted()} == set(EQUIVALENT)

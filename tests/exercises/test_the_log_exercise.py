@@ -1,7 +1,7 @@
 """The exercise of 02: wrong answers, right ones, and the mutants of the solution."""
 
 import pytest
-from answers import Exercise, little_patience  # noqa: F401  a fixture
+from answers import Exercise
 
 QUERY = '"SELECT id, content FROM messages WHERE id > ? ORDER BY id"'
 RUN = "database.execute(query, (offset,)).fetchall()"
@@ -64,6 +64,6 @@ async def test_right_answer_to_02_is_solved(old, new):
     assert judgement.diagram is None
 
 
-async def test_no_mutant_of_the_solution_of_02_is_solved():
+async def test_no_mutant_of_the_solution_of_02_is_solved(little_patience):
     """But for those that are as right."""
     assert {name async for name in Exercise("02").accepted()} == set(EQUIVALENT)

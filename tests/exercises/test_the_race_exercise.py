@@ -1,7 +1,7 @@
 """The exercise of 04: wrong answers, right ones, and the mutants of the solution."""
 
 import pytest
-from answers import EVERY, Exercise, little_patience  # noqa: F401  a fixture
+from answers import EVERY, Exercise
 
 FOR = "            for message in await log.after(cursor):\n"
 SEND = """\
@@ -58,6 +58,6 @@ async def test_right_answer_to_04_is_solved(old, new):
 
 
 @pytest.mark.slow
-async def test_no_mutant_of_the_solution_of_04_is_solved():
+async def test_no_mutant_of_the_solution_of_04_is_solved(little_patience):
     """But for those that are as right."""
     assert {name async for name in Exercise("04").accepted(EVERY)} <= set(EQUIVALENT)
