@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from chatlab.history.events import Event, History
+from chatlab.history.events import Event, History, with_offset
 from chatlab.history.pages import Page, Shown, message_of, pages_of, times_sent
 from chatlab.messages import Message
 from chatlab.mistakes import BadArgument, expect
@@ -112,7 +112,7 @@ def check(
     may not: the senders repeat each message until there is an answer, as an outbox does.
     """
     for event in history:
-        if not isinstance(event.offset, int | None):
+        if with_offset(event) is not event:
             verb = "answered" if event.kind == "acknowledge" else "sent"
             what = f"{event.text!r} was {verb} with {event.offset!r}, which is no offset"
             raise BadArgument(f"{what}: log.append returns the offset, a whole number")

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from chatlab.history.events import Event, History
+from chatlab.history.events import Event, History, with_offset
 from chatlab.history.pages import Misplaced, Shown, times_sent
 
 Fate = Literal["arrived", "known", "refused", "waits", "held up", "lost", "under way"]
@@ -44,6 +44,10 @@ class Arrival:
     offset: int | None
     how: How
 
+    @property
+    def faulty(self) -> bool:
+        return self.how in ("lost", "again", "late")
+
 
 @dataclass(eq=False)  # two steps in which the same happens are two
 class Step:
@@ -57,6 +61,8 @@ class Step:
     stored: bool = True
     """False if the server gave the message an offset that is not in the log."""
     arrivals: dict[str, list[Arrival]] = field(default_factory=dict)
+    more: dict[str, int] = field(default_factory=dict)
+    """How many arrivals at a tab a picture leaves out."""
 
     @property
     def is_send(self) -> bool:
@@ -66,8 +72,7 @@ class Step:
     @property
     def faulty(self) -> bool:
         """Whether a message went wrong here for good, and not only for an attempt to send it."""
-        hows = {one.how for arrivals in self.arrivals.values() for one in arrivals}
-        return not self.stored or not hows.isdisjoint(("lost", "again", "late"))
+        return not self.stored or any(one.faulty for ones in self.arrivals.values() for one in ones)
 
     @property
     def brings(self) -> bool:
@@ -85,7 +90,7 @@ def steps_of(history: History) -> list[Step]:
     steps: list[Step] = []
     events: Numbered = []
     first_shown: dict[tuple[str | None, int | None], int] = {}
-    for event in history:
+    for event in map(with_offset, history):
         if event.kind == "show":
             first_shown.setdefault((event.text, event.offset), len(steps) - 1)
         elif event.kind not in ("acknowledge", "refuse"):
@@ -140,7 +145,7 @@ def _follow_attempts(
 def _answer(event: Event, last: Step, early: list[Step]) -> None:
     """Note an answer to the last attempt; a page showed the message after those in `early`."""
     last.fate = "arrived" if event.kind == "acknowledge" else "refused"
-    last.offset = event.offset if isinstance(event.offset, int) else None  # a server may say "ok"
+    last.offset = event.offset
     if early and early[-1] is not last and early[-1].fate == "lost":  # it had arrived
         early[-1].fate, early[-1].offset, last.fate = "arrived", last.offset, "known"
         _lose_answer(early[-1])
@@ -277,14 +282,11 @@ class _Tab:
 
     def _how(self, source: int, event: Event) -> How:
         wrong, _ = self._page.add(event)
-        if wrong is not None:
-            return MISPLACED[wrong]
-        return "live" if self._reached == source else "catch-up"
+        return MISPLACED.get(wrong, "live" if self._reached == source else "catch-up")
 
     def _act(self, number: int, event: Event) -> None:
         if event.kind == "gap":
-            newest = self._page.newest
-            begin = newest.offset + 1 if newest else 1
+            begin = self._page.newest.offset + 1 if self._page.newest else 1
             self._gone.update(range(begin, (event.offset or 0) + 1))
         if event.kind in ("join", "reconnect", "reload", "reset", "gap"):
             self._reached = max(self._reached or 0, number)

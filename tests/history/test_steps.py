@@ -1,5 +1,6 @@
 """The steps: what becomes of each message, and where it belongs on each page."""
 
+import pytest
 from histories import history
 from hypothesis import given
 from hypothesis import strategies as st
@@ -199,11 +200,12 @@ def test_message_that_was_overtaken_arrives_in_a_step_of_its_own():
     assert steps[-1].arrivals["bob"][0].text == "slow"
 
 
-def test_answer_that_is_no_offset_hides_nothing():
+@pytest.mark.parametrize("answer", ["ok", True, [1], {"offset": 1}, 1.5], ids=str)
+def test_answer_that_is_no_offset_hides_nothing(answer):
     """A reader's server may return anything: the offset is the one that the pages have."""
     answered = ["send ann hi", "show bob 1 hi"]
     recorded = history(*JOINED, *answered)
-    recorded.record("acknowledge", "ann", "hi", "ok")
+    recorded.record("acknowledge", "ann", "hi", answer)
     [step] = [step for step in steps_of(recorded) if step.is_send]
     assert (step.fate, step.offset, step.arrivals["bob"][0].how) == ("arrived", 1, "live")
 
