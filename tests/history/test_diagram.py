@@ -258,8 +258,11 @@ class World:
             for row in ([], self.log[-2:], self.log, self.log[::-1])[luck]:
                 self.show(who, *row)
 
+    def new_text(self):
+        return f"message {len(self.events)}"
+
     def send(self, who, luck):
-        text = f"message {len(self.events)}"
+        text = self.new_text()
         self.add(Event("send", who, text), "action", who)
         row = len(self.events) - 1, text, len(self.log) + 1 if self.numbered else None
         if luck == 3:
