@@ -36,6 +36,9 @@ NOT_STORED = "not stored"
 """The name of the only error after which a client should send the same message again."""
 
 
+Outcome = Literal["continued", "gap", "reset"]
+
+
 class Place(NamedTuple):
     """The offset after which a client gets messages, and how this fits the client's offset.
 
@@ -45,7 +48,7 @@ class Place(NamedTuple):
     """
 
     after: int
-    outcome: Literal["continued", "gap", "reset"]
+    outcome: Outcome
 
 
 class Message(NamedTuple):

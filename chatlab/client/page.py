@@ -6,9 +6,17 @@ It does with the server's events what the script of the chat page does. It knows
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from reprlib import repr as shortened
+from typing import Any, get_args
 
-from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, WHERE, Message
+from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, WHERE, Message, Outcome
+from chatlab.mistakes import BadArgument, is_count
+
+TAKES = {
+    CHAT_MESSAGE: "a text, and after it its offset, a whole number, if it has one",
+    CATCHING_UP: '{"outcome": "continued", "gap" or "reset", "after": an offset, "epoch": a text}',
+}
+"""What a page can take with an event, for the reader whose server sends something else."""
 
 
 class Page:
@@ -71,16 +79,22 @@ class Page:
         self._record("show", message.text, message.offset)
 
     def receive(self, event: str, *values: Any) -> Any:
-        """Do what the page does with an event; return the acknowledgement."""
+        """Do what the page does with an event; return the acknowledgement.
+
+        Raises BadArgument, and does nothing, if the page cannot take what the event carries.
+        """
+        least = 1 if event == CHAT_MESSAGE else 0  # a text alone is no position
+        if self.session and len(values) > least and isinstance(values[-1], str):
+            self.session["offset"] = values[-1]  # the position in the session
+            values = values[:-1] if event == CHAT_MESSAGE else values
         if event == CHAT_MESSAGE:
+            _expect(_is_message(*values[:2]), event, values)
             self._take(*values[:2])
-            values = values[2:]
         elif event == CATCHING_UP:
-            self._move(*values)
+            _expect(_is_place(*values[:1]), event, values)
+            self._move(values[0])
         elif event != WHERE:
             self.heard[event] = values[0] if values else None
-        if self.session and values and isinstance(values[-1], str):  # the position in the session
-            self.session["offset"] = values[-1]
         return self.offset if event == WHERE else None
 
     def _take(self, text: str, offset: int | None = None) -> None:
@@ -96,3 +110,18 @@ class Page:
         if place["outcome"] == "reset":
             self.shown = []
         self.offset, self.epoch = place["after"], place["epoch"]
+
+
+def _is_message(text: Any = None, offset: Any = None) -> bool:
+    return isinstance(text, str) and (offset is None or is_count(offset))
+
+
+def _is_place(place: Any = None) -> bool:
+    known = isinstance(place, dict) and place.get("outcome") in get_args(Outcome)
+    return known and is_count(place.get("after")) and isinstance(place.get("epoch"), str)
+
+
+def _expect(fits: bool, event: str, values: tuple[Any, ...]) -> None:
+    if not fits:
+        sent = ", ".join(map(shortened, values)) or "nothing"
+        raise BadArgument(f"the server emits {event!r} with {sent}: a page takes {TAKES[event]}")

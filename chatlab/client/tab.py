@@ -78,6 +78,8 @@ class ChatClient:
         self._new_page = lambda: Page(recover, self.show, self._record)
         self._page = self._new_page()
         self._waiting = Waiting()
+        self.report: Callable[[Exception], None] = self._waiting.keep
+        """What gets an error in an event of the server. A caller of the tab does, or a lab."""
         self._connector = Connector(
             name,
             start=self._start,
@@ -228,4 +230,7 @@ class ChatClient:
 
     def _receive(self, event: str, *values: Any) -> Any:
         self._waiting.changed.set()
-        return self._page.receive(event, *values)
+        try:
+            return self._page.receive(event, *values)
+        except Exception as error:  # a server may send anything, and `show` may be a reader's
+            self.report(error)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from asyncio import timeout
 from collections.abc import Callable
-from dataclasses import replace
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any
@@ -31,7 +30,7 @@ class Judgement(str):
     def __new__(cls, text: str, history: History | None = None) -> Judgement:
         made = super().__new__(cls, text)
         if history and not made.solved:
-            made.diagram = Diagram(_with_texts(before_closing(history)))
+            made.diagram = Diagram(before_closing(history))
         return made
 
     @property
@@ -104,15 +103,6 @@ def _joined(said: Any) -> Judgement:
 
 def _listed(said: Any) -> list[Any]:
     return said if isinstance(said, list) else [said]
-
-
-def _with_texts(history: History) -> History:
-    """Replace each value that is not a text by its repr: a reader's server may send anything."""
-    events = (
-        event if isinstance(event.text, str | None) else replace(event, text=repr(event.text))
-        for event in history
-    )
-    return History(events, history.stored)
 
 
 def _failed(error: BaseException, history: History) -> Judgement:

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from chatlab.history.events import Event, History
+from chatlab.history.events import Event, History, with_offset
+from chatlab.history.pages import Page, Shown, message_of, pages_of, times_sent
 from chatlab.messages import Message
 from chatlab.mistakes import BadArgument, expect
 
@@ -111,7 +112,7 @@ def check(
     may not: the senders repeat each message until there is an answer, as an outbox does.
     """
     for event in history:
-        if not isinstance(event.offset, int | None):
+        if with_offset(event) is not event:
             verb = "answered" if event.kind == "acknowledge" else "sent"
             what = f"{event.text!r} was {verb} with {event.offset!r}, which is no offset"
             raise BadArgument(f"{what}: log.append returns the offset, a whole number")
@@ -138,55 +139,12 @@ def _doubt(facts: _Facts) -> str:
     return ""
 
 
-@dataclass
-class _Page:
-    """What one client showed between two loads of its page."""
-
-    who: str
-    opened: Event
-    """The last event that connected it."""
-    shows: list[Event] = field(default_factory=list)
-    complete: bool = True
-    """Whether the page is connected when the history ends: then it must show every message."""
-    other_log: bool = False
-    """Whether a reset ended the page, because its offsets belonged to another log."""
-    gone: list[range] = field(default_factory=list)
-    """Offsets of messages that the server told the page not to expect."""
-
-    def skip_to(self, last: int) -> None:
-        """Expect no message after the newest on the page, up to and including the offset `last`."""
-        newest = max((show.offset or 0 for show in self.shows), default=0)
-        self.gone.append(range(newest + 1, last + 1))
-
-
-def _pages(history: History) -> Iterator[_Page]:
-    """Cut a history into pages: from a join, a reload or a reset to the next, or to the end."""
-    pages: dict[str, _Page] = {}
-    for event in history:
-        page = pages.get(event.who)
-        if event.kind in ("join", "reload", "reset"):
-            if page:  # the client has replaced it, so it may miss the last messages
-                page.complete, page.other_log = False, event.kind == "reset"
-                yield page
-            page = pages[event.who] = _Page(event.who, event)
-            page.skip_to(event.offset or 0)
-        elif page and event.kind == "show":
-            page.shows.append(event)
-        elif page and event.kind == "gap":
-            page.skip_to(event.offset)
-        elif page and event.kind in ("drop", "close"):
-            page.complete = False
-        elif page and event.kind == "reconnect":
-            page.complete, page.opened = True, event
-    yield from pages.values()
-
-
 class _Facts:
     """The facts of a history that the checks need."""
 
     def __init__(self, history: History, stored: list[Message] | None, trimmed: int) -> None:
         self.history, self.stored, self.trimmed = history, stored, trimmed
-        self.pages = list(_pages(history))
+        self.pages = list(pages_of(history))
         sends, self.acknowledged, refusals = (
             [event for event in history if event.kind in kinds]
             for kinds in (("write", "send"), ("acknowledge",), ("refuse",))
@@ -194,17 +152,18 @@ class _Facts:
         self.sent: dict[str, list[Event]] = {}
         for event in sends:
             self.sent.setdefault(event.text, []).append(event)
+        self.times = times_sent(history)
         self.refused = Counter(event.text for event in refusals)
         waiting = Counter((event.who, event.text) for event in sends)
         waiting -= Counter((event.who, event.text) for event in [*self.acknowledged, *refusals])
         self.unacknowledged = [Message(None, text) for _, text in waiting.elements()]
         pages = [page for page in self.pages if not page.other_log]
-        self.seen = dict.fromkeys(_message(show) for page in pages for show in page.shows)
+        self.seen = dict.fromkeys(message_of(show) for page in pages for show in page.shows)
         self.known = self._known()
 
     def _known(self) -> dict[Message, None]:
         """Return the messages that exist, oldest first: from the log, or else from the clients."""
-        reported = [*map(_message, self.acknowledged), *self.seen]
+        reported = [*map(message_of, self.acknowledged), *self.seen]
         if self.stored is not None:
             return dict.fromkeys([*filter(self.is_gone, reported), *self.stored])
         sent = [message for message in reported if message.text in self.sent]
@@ -221,10 +180,10 @@ class _Facts:
         there = set(self.seen if self.stored is None else self.stored)
         texts = {message.text for message in there}
         for event in self.acknowledged:
-            found = event.text in texts if event.offset is None else _message(event) in there
-            if not found and not self.is_gone(_message(event)):
+            found = event.text in texts if event.offset is None else message_of(event) in there
+            if not found and not self.is_gone(message_of(event)):
                 evidence = (*self.sent.get(event.text, [])[:1], event)
-                yield Fault("missing", event.who, _message(event), evidence)
+                yield Fault("missing", event.who, message_of(event), evidence)
 
     def never_arrived(self) -> Iterator[Message]:
         """Find the messages that have no answer and do not exist either."""
@@ -245,7 +204,7 @@ class _Facts:
                 continue
             last = newest.setdefault(event.who, mine)
             if mine.offset < last.offset:
-                yield Fault("reordered", event.who, _message(mine), (last, mine))
+                yield Fault("reordered", event.who, message_of(mine), (last, mine))
             else:
                 newest[event.who] = mine
 
@@ -254,33 +213,23 @@ class _Facts:
         return message.offset is not None and message.offset <= self.trimmed
 
 
-def _faults_of(page: _Page, facts: _Facts) -> Iterator[Fault]:
+def _faults_of(page: Page, facts: _Facts) -> Iterator[Fault]:
     """Find what is wrong with one page."""
-    first: dict[Message, Event] = {}
-    texts: Counter[str] = Counter()
-    newest: Event | None = None
+    shown = Shown(facts.times)
     for show in page.shows:
-        message = _message(show)
+        message = message_of(show)
         exists = page.other_log or show.offset is None or message in facts.known
-        texts[show.text] += 1
+        wrong, before = shown.add(show)
         if show.text not in facts.sent or not exists:
             sent = facts.sent.get(show.text, [])[:1]
             yield Fault("phantom", page.who, message, (*sent, show))
-        elif show.offset is not None and message in first:
-            yield Fault("duplicated", page.who, message, (first[message], show))
-        elif texts[show.text] > len(facts.sent[show.text]):
-            before = next(event for event in page.shows if event.text == show.text)
-            yield Fault("duplicated", page.who, message, (before, show))
-        elif newest and show.offset is not None and show.offset < newest.offset:
-            yield Fault("reordered", page.who, message, (newest, show))
-        first.setdefault(message, show)
-        if show.offset is not None and (newest is None or show.offset > newest.offset):
-            newest = show
+        elif wrong:
+            yield Fault(wrong, page.who, message, (before, show))
     if not page.other_log:
-        yield from _lost(page, first, facts)
+        yield from _lost(page, shown.first, facts)
 
 
-def _lost(page: _Page, shown: dict[Message, Event], facts: _Facts) -> Iterator[Fault]:
+def _lost(page: Page, shown: dict[Message, Event], facts: _Facts) -> Iterator[Fault]:
     """Find the messages that a page should show and does not."""
     reached = max((message.offset or 0 for message in shown), default=0)
     for message in facts.known:
@@ -290,7 +239,3 @@ def _lost(page: _Page, shown: dict[Message, Event], facts: _Facts) -> Iterator[F
             later = (m for m in shown if (m.offset or 0) > (message.offset or 0))
             proof = next((shown[m] for m in later), page.opened)
             yield Fault("lost", page.who, message, (*facts.sent.get(message.text, [])[:1], proof))
-
-
-def _message(event: Event) -> Message:
-    return Message(event.offset, event.text)

@@ -9,7 +9,17 @@ from html import escape
 
 from chatlab.history.events import SERVER
 from chatlab.history.steps import NEVER, Step
-from chatlab.history.words import DOES, breadth, left_out, name_of, offset_of, sends, short, stored
+from chatlab.history.words import (
+    DOES,
+    breadth,
+    left_out,
+    more_of,
+    name_of,
+    offset_of,
+    sends,
+    short,
+    stored,
+)
 
 LEFT, TOP, RIGHT = 122, 52, 100
 """Where the first lane and the first step are, and how much room there is behind the last lane."""
@@ -169,7 +179,9 @@ class Drawing:
                 words = short(f"{arrival.how}: {name_of(arrival)}")
                 self._beside(arrival.who, y + FALL + 14, words, look)
             y += 2 * FALL + 4 if labelled else FALL
-        self._y = y + GAP
+        for who in step.more:
+            self._beside(who, y + FALL, *more_of(step, who))
+        self._y = y + (FALL if step.more else 0) + GAP
 
     def _arrow(self, how: str, source: str, target: str, y: int) -> None:
         """Draw a message on its way. If it does not arrive, the arrow stops short and says why."""

@@ -8,10 +8,11 @@ which they reached this process.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from chatlab.messages import Message
+from chatlab.mistakes import is_count
 
 Kind = Literal[
     "join", "drop", "reconnect", "reload", "close",  # a client's page and its connection
@@ -30,7 +31,8 @@ class Event:
     `who` is the client's name, or SERVER for "stop", "kill" and "start". "write", "send", "retry"
     and "refuse" have a `text`. "write" puts a message into an outbox where it has to wait, for a
     connection or for others; "retry" is each attempt to send it, and each further one for "send".
-    "acknowledge" and "show" have a `text`, and an `offset` if the server gave one.
+    "acknowledge" and "show" have a `text`, and an `offset` if the server gave one. A server may
+    answer with anything: what is no whole number is kept for the verdict, which names it.
     "reset" (the page starts again) and "gap" have the `offset` up to which messages are gone.
     """
 
@@ -38,6 +40,11 @@ class Event:
     who: str
     text: str | None = None
     offset: int | None = None
+
+
+def with_offset(event: Event) -> Event:
+    """Return an event without its offset, if that is none: a server may answer "ok"."""
+    return event if event.offset is None or is_count(event.offset) else replace(event, offset=None)
 
 
 class History:
@@ -51,8 +58,9 @@ class History:
     def record(
         self, kind: Kind, who: str, text: str | None = None, offset: int | None = None
     ) -> None:
-        """Add one event at the end."""
-        self._events.append(Event(kind, who, text, offset))
+        """Add one event at the end. What is no text is written as one: a reader may send it."""
+        written = text if isinstance(text, str | None) else repr(text)
+        self._events.append(Event(kind, who, written, offset))
 
     def of(self, who: str) -> list[Event]:
         """Return the events of one client, in its own order."""
@@ -73,7 +81,7 @@ class History:
     def reached(self, who: str) -> int:
         """Return the offset up to which a client's page has messages; 0 before the first."""
         offsets = [e.offset for e in self.of(who) if e.kind in ("show", "gap", "reset")]
-        return next((offset for offset in reversed(offsets) if offset is not None), 0)
+        return next((offset for offset in reversed(offsets) if is_count(offset)), 0)
 
     @property
     def clients(self) -> list[str]:

@@ -7,17 +7,19 @@ the actions (join, send, drop ...), and that of the messages within each tab.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from chatlab.history.events import Event, History
+from chatlab.history.events import Event, History, with_offset
+from chatlab.history.pages import Misplaced, Shown, times_sent
 
 Fate = Literal["arrived", "known", "refused", "waits", "held up", "lost", "under way"]
 """What became of a message: "known" if the server had it already, "waits" if it was not sent yet,
 "held up" if it arrives in a later step, as its offset shows. A history alone cannot tell "under
 way" from "lost": a live view sets it itself."""
 How = Literal["live", "catch-up", "again", "late", "lost", "deleted", "unanswered"]
+MISPLACED: dict[Misplaced, How] = {"duplicated": "again", "reordered": "late"}
 NEVER: tuple[How, ...] = ("lost", "deleted", "unanswered")
 """What becomes of a message or an answer that does not arrive."""
 SENDS = ("write", "send", "retry")
@@ -42,6 +44,10 @@ class Arrival:
     offset: int | None
     how: How
 
+    @property
+    def faulty(self) -> bool:
+        return self.how in ("lost", "again", "late")
+
 
 @dataclass(eq=False)  # two steps in which the same happens are two
 class Step:
@@ -55,6 +61,8 @@ class Step:
     stored: bool = True
     """False if the server gave the message an offset that is not in the log."""
     arrivals: dict[str, list[Arrival]] = field(default_factory=dict)
+    more: dict[str, int] = field(default_factory=dict)
+    """How many arrivals at a tab a picture leaves out."""
 
     @property
     def is_send(self) -> bool:
@@ -64,8 +72,7 @@ class Step:
     @property
     def faulty(self) -> bool:
         """Whether a message went wrong here for good, and not only for an attempt to send it."""
-        hows = {one.how for arrivals in self.arrivals.values() for one in arrivals}
-        return not self.stored or not hows.isdisjoint(("lost", "again", "late"))
+        return not self.stored or any(one.faulty for ones in self.arrivals.values() for one in ones)
 
     @property
     def brings(self) -> bool:
@@ -83,7 +90,7 @@ def steps_of(history: History) -> list[Step]:
     steps: list[Step] = []
     events: Numbered = []
     first_shown: dict[tuple[str | None, int | None], int] = {}
-    for event in history:
+    for event in map(with_offset, history):
         if event.kind == "show":
             first_shown.setdefault((event.text, event.offset), len(steps) - 1)
         elif event.kind not in ("acknowledge", "refuse"):
@@ -102,8 +109,9 @@ def steps_of(history: History) -> list[Step]:
         if stored is not None:
             _find_not_stored(steps, known)
         events = _in_order_of_offsets(steps, events)
+    sent = times_sent(history)
     for who in history.clients:
-        _Tab(who, steps).follow(events)
+        _Tab(who, steps, sent).follow(events)
     return steps
 
 
@@ -137,7 +145,7 @@ def _follow_attempts(
 def _answer(event: Event, last: Step, early: list[Step]) -> None:
     """Note an answer to the last attempt; a page showed the message after those in `early`."""
     last.fate = "arrived" if event.kind == "acknowledge" else "refused"
-    last.offset = event.offset if isinstance(event.offset, int) else None  # a server may say "ok"
+    last.offset = event.offset
     if early and early[-1] is not last and early[-1].fate == "lost":  # it had arrived
         early[-1].fate, early[-1].offset, last.fate = "arrived", last.offset, "known"
         _lose_answer(early[-1])
@@ -209,7 +217,7 @@ def _has_arrived(step: Step) -> bool:
 class _Tab:
     """Adds to the steps what one tab shows, and what it misses."""
 
-    def __init__(self, who: str, steps: list[Step]) -> None:
+    def __init__(self, who: str, steps: list[Step], sent: Counter[str]) -> None:
         self._who, self._steps = who, steps
         self._sent_in = {
             (step.actions[0].text, step.offset): number
@@ -219,7 +227,7 @@ class _Tab:
         self._reached: int | None = None  # the step at which this tab is; None if it is closed
         self._connected = False
         self._due = defaultdict(list)  # text -> steps that sent it while this tab was connected
-        self._page: Numbered = []  # what the page shows, with the step in which it was sent
+        self._sent, self._page = sent, Shown(sent)
         self._sent_meanwhile: set[int] = set()
         self._shown: set[int] = set()
         self._gone: set[int] = set()  # offsets of messages that it was told are deleted
@@ -270,24 +278,20 @@ class _Tab:
         self._reached = max(self._reached or 0, source)
         arrival = Arrival(self._who, event.text, event.offset, self._how(source, event))
         self._steps[self._reached].arrivals.setdefault(self._who, []).append(arrival)
-        self._page.append((source, event))
         self._shown.add(source)
 
     def _how(self, source: int, event: Event) -> How:
-        if (source, event) in self._page:
-            return "again"
-        if event.offset and any((old.offset or 0) > event.offset for _, old in self._page):
-            return "late"
-        return "live" if self._reached == source else "catch-up"
+        wrong, _ = self._page.add(event)
+        return MISPLACED.get(wrong, "live" if self._reached == source else "catch-up")
 
     def _act(self, number: int, event: Event) -> None:
         if event.kind == "gap":
-            newest = max((old.offset or 0 for _, old in self._page), default=0)
-            self._gone.update(range(newest + 1, (event.offset or 0) + 1))
+            begin = self._page.newest.offset + 1 if self._page.newest else 1
+            self._gone.update(range(begin, (event.offset or 0) + 1))
         if event.kind in ("join", "reconnect", "reload", "reset", "gap"):
             self._reached = max(self._reached or 0, number)
             if event.kind not in ("reconnect", "gap"):
-                self._page = []
+                self._page = Shown(self._sent)
         elif event.kind == "close":
             self._reached = None
         if event.kind in ("join", "reconnect", "reload", "drop", "close"):

@@ -37,7 +37,7 @@ GETS = {
     "late": "gets {} late",
 }
 NAMED = 3
-"""A summary names up to this many messages one by one; it counts more than that."""
+"""A summary names up to this many messages of a kind one by one; it counts more than that."""
 ROOM = 24
 """How many narrow characters of a text fit beside a lane."""
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -56,11 +56,12 @@ def table(lanes: list[str], steps: list[Step], part: range) -> str:
 
 def left_out(steps: list[Step], part: range) -> list[str]:
     """Say how much is not shown of a history, and how to see it."""
-    if len(part) == len(steps):
-        return []
-    return [
-        f"{len(steps) - len(part)} of {len(steps)} steps are left out: diagram().whole() has all"
-    ]
+    said = []
+    if len(part) < len(steps):
+        said.append(f"{len(steps) - len(part)} of {len(steps)} steps")
+    if count := sum(sum(steps[number].more.values()) for number in part):
+        said.append(f"{count} messages to tabs")
+    return [f"{' and '.join(said)} are left out: diagram().whole() has all"] if said else []
 
 
 def summary(lanes: list[str], steps: list[Step]) -> str:
@@ -113,6 +114,11 @@ def stored(step: Step) -> str:
     return "" if step.stored else "not in the log"
 
 
+def more_of(step: Step, lane: str) -> list[str]:
+    """Say how many messages to a tab are left out of a step."""
+    return [f"and {step.more[lane]} more"] if lane in step.more else []
+
+
 def name_of(arrival: Arrival) -> str:
     """Name a message by its offset, or by its text if it has no offset."""
     return _quoted(arrival) if arrival.offset is None else str(arrival.offset)
@@ -134,7 +140,7 @@ def _cell(lane: str, step: Step) -> str:
             words.append("shows it" if how == "live" else f"({how})")
         else:
             words.append(f"{how}: {', '.join(map(name_of, arrivals))}")
-    return "; ".join(words)
+    return "; ".join([*words, *more_of(step, lane)])
 
 
 def _facts(lane: str, steps: list[Step]) -> Iterator[str]:
@@ -143,11 +149,16 @@ def _facts(lane: str, steps: list[Step]) -> Iterator[str]:
     for kind in ("drop", "reload", "reset", "gap", "stop", "kill"):
         if count := kinds[kind]:
             yield f"{DOES[kind]} {'once' if count == 1 else f'{count} times'}"
-    for step in steps:
-        if step.actions[0].who == lane and step.fate in ("refused", "lost"):
-            yield f"{sends(step)}, which is {step.fate}"
-        if lane == SERVER and not step.stored:
-            yield f"has {step.offset} {_quoted(step.actions[0])} not in its log"
+    for fate in ("refused", "lost"):
+        failed = [step for step in steps if step.actions[0].who == lane and step.fate == fate]
+        yield from (f"{sends(step)}, which is {fate}" for step in failed[:NAMED])
+        if len(failed) > NAMED:
+            yield f"sends {len(failed) - NAMED} more times what is {fate}"
+    absent = [step for step in steps if lane == SERVER and not step.stored]
+    for step in absent[:NAMED]:
+        yield f"has {step.offset} {_quoted(step.actions[0])} not in its log"
+    if len(absent) > NAMED:
+        yield f"has {len(absent) - NAMED} more not in its log"
     arrivals = [arrival for step in steps for arrival in step.arrivals.get(lane, [])]
     for how, gets in GETS.items():
         if which := [arrival for arrival in arrivals if arrival.how == how]:

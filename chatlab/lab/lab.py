@@ -133,6 +133,7 @@ class Lab(Openable):
             await self._leave(name)
         link = self.links[name] = await Link(self.server.port)
         self.clients[name] = tab(link.url, name, record=self.history.record)
+        self.clients[name].report = self._report
         await self.clients[name].open()
         self.server.check()
 

@@ -4,6 +4,7 @@ import pytest
 
 from chatlab.client.page import Page
 from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, WHERE, Message
+from chatlab.mistakes import BadArgument
 
 
 class Opened:
@@ -94,3 +95,57 @@ def test_session_is_recovered_if_the_pid_is_the_same():
     ):
         page.accept(welcome)
         assert page.recovered is recovered
+
+
+STRANGE = [
+    (CHAT_MESSAGE, (), "nothing"),
+    (CHAT_MESSAGE, (["one"], 2), "['one'], 2"),
+    (CHAT_MESSAGE, ({"text": "one"},), "{'text': 'one'}"),
+    (CHAT_MESSAGE, (None,), "None"),
+    (CHAT_MESSAGE, (2, "one"), "2, 'one'"),
+    (CHAT_MESSAGE, ("one", [2]), "'one', [2]"),
+    (CHAT_MESSAGE, ("one", {"offset": 2}), "'one', {'offset': 2}"),
+    (CHAT_MESSAGE, ("one", "2"), "'one', '2'"),
+    (CHAT_MESSAGE, ("one", True), "'one', True"),
+    (CHAT_MESSAGE, ("one", -1), "'one', -1"),
+    (CATCHING_UP, (), "nothing"),
+    (CATCHING_UP, (3,), "3"),
+    (CATCHING_UP, ({"outcome": "continued", "after": 3},), "{'after': 3, 'outcome': 'continued'}"),
+    (CATCHING_UP, (place("gap", [3]),), "{'after': [3], 'epoch': 'an epoch', 'outcome': 'gap'}"),
+    (CATCHING_UP, (place(["gap"], 3),), "{'after': 3, 'epoch': 'an epoch', 'outcome': ['gap']}"),
+    (CATCHING_UP, (place("join", 3),), "{'after': 3, 'epoch': 'an epoch', 'outcome': 'join'}"),
+    (CATCHING_UP, (place("gap", 3, 7),), "{'after': 3, 'epoch': 7, 'outcome': 'gap'}"),
+]
+
+
+@pytest.mark.parametrize(("event", "values", "named"), STRANGE, ids=str)
+def test_event_that_no_page_can_take_is_named_and_changes_nothing(event, values, named):
+    """The sentence says what the server sends, and what a page takes; the next message comes."""
+    opened = Opened()
+    opened.receive(CATCHING_UP, place("continued", 0))
+    opened.receive(CHAT_MESSAGE, "zero", 1)
+    with pytest.raises(BadArgument) as raised:
+        opened.receive(event, *values)
+    assert str(raised.value).startswith(f"the server emits {event!r} with {named}: a page takes ")
+    opened.receive(CHAT_MESSAGE, "one", 2)
+    assert opened.recorded == [("show", "zero", 1), ("show", "one", 2)]
+    assert opened.page.auth() == {"serverOffset": 2, "epoch": "an epoch"}
+
+
+def test_large_event_that_no_page_can_take_is_named_in_short():
+    """A list of ten thousand messages is no sentence."""
+    with pytest.raises(BadArgument) as raised:
+        Opened().receive(CHAT_MESSAGE, ["a message"] * 10_000)
+    assert len(str(raised.value)) < 300
+
+
+def test_position_in_an_event_that_no_page_can_take_counts():
+    """So it does not come again; and it is no offset of a message that has none."""
+    opened = Opened(recover=True)
+    opened.page.accept({"pid": "a secret"})
+    with pytest.raises(BadArgument):
+        opened.receive(CHAT_MESSAGE, ["one"], "position 1")
+    assert opened.page.session["offset"] == "position 1"
+    opened.receive(CHAT_MESSAGE, "two", "position 2")
+    assert opened.recorded == [("show", "two", None)]
+    assert opened.page.session["offset"] == "position 2"

@@ -13,6 +13,7 @@ import chatlab.client.connection
 from chatlab.client.tab import ChatClient
 from chatlab.history.events import History
 from chatlab.messages import CHAT_MESSAGE, WHERE, Message, Refused
+from chatlab.mistakes import BadArgument
 from chatlab.recovery.recovery import Recovery, recovered
 from chatlab.server.app import chat
 
@@ -162,6 +163,16 @@ async def test_error_given_to_a_waiting_tab_is_raised_there(tab, tutorial):
     assert ann.fail(KeyError("a bug"))
     with pytest.raises(KeyError):
         await sending
+
+
+async def test_event_that_the_page_cannot_take_is_raised_in_the_next_wait(tab, tutorial, server):
+    """Once: the tab goes on with what comes after it."""
+    ann = await tab()
+    server.run(tutorial.sio.emit("chat message"))
+    with pytest.raises(BadArgument, match="the server emits 'chat message' with nothing"):
+        await ann.sees(1)
+    server.run(tutorial.sio.emit("chat message", "hello"))
+    assert await ann.sees(1) == ["hello"]
 
 
 async def test_event_without_a_handler_is_an_error_in_the_end(tab, monkeypatch):

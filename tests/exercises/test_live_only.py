@@ -8,7 +8,11 @@ KEEP = "kept.append(text)"
 SHOW = 'await sio.emit("chat message", text)'
 WRONG = [
     (SEND, SHOW, "dan's page shows ['one', 'two', 'one', 'two'], and it should show"),
-    (SEND, SEND.replace("text", "kept"), "eve's page shows [['one', 'two'], ['one', 'two']], and"),
+    (
+        SEND,
+        SEND.replace("text", "kept"),
+        "the server emits 'chat message' with ['one', 'two']: a page takes a text, and",
+    ),
     (SEND, SEND.replace("text", "str(kept)"), "eve's page shows"),
     ("in kept:", "in keep:", "in the line `for text in keep:`"),
     ("in kept:", "in reversed(kept):", "eve's page shows ['two', 'one'], and it should show"),

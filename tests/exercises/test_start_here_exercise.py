@@ -41,3 +41,19 @@ async def test_right_answer_to_00_is_solved(old, new):
 async def test_no_mutant_of_the_solution_of_00_is_solved(little_patience):
     """But for those that are as right."""
     assert {name async for name in Exercise("00").accepted()} == set(EQUIVALENT)
+
+
+async def test_picture_of_a_wrong_answer_knows_what_an_echo_is():
+    """What dan does not get is not lost, and an answer in other letters is the message.
+
+    The controls: what eve does not get is lost, and what she gets twice is there again.
+    """
+    plain = (await Exercise("00").changed(".upper()", "")).diagram
+    loud = (await Exercise("00").changed(", to=sid", "")).diagram
+    silent = (await Exercise("00").changed(SEND, "pass")).diagram
+    twice = (await Exercise("00").changed(SEND, f"{SEND}; {SEND}")).diagram
+    assert plain.summary.endswith("dan, eve and the server: 3 messages sent.")
+    assert loud.summary == plain.summary
+    assert str(loud).count("shows it") == 2 * str(plain).count("shows it") == 6
+    assert "; eve never gets " in silent.summary and "dan never" not in silent.summary
+    assert "again" in twice.summary

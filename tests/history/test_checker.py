@@ -1,6 +1,7 @@
 """The checker: a planted fault is never missed, and a correct history is never accused."""
 
 import random
+import re
 from itertools import pairwise
 
 import pytest
@@ -38,11 +39,13 @@ def test_talk_in_which_all_goes_well_is_valid():
 @pytest.mark.parametrize(
     ("kind", "verb"), [("acknowledge", "answered"), ("show", "sent")], ids=["answered", "sent"]
 )
-def test_offset_that_is_none_is_named(kind, verb):
+@pytest.mark.parametrize("offset", ["ok", True, [1], {"offset": 1}], ids=str)
+def test_offset_that_is_none_is_named(kind, verb, offset):
     """A handler may return anything, "ok" say, and an emit may carry anything."""
     talk = history(*TALK)
-    talk.record(kind, "ann", "three", "ok")
-    with pytest.raises(ValueError, match=f"^'three' was {verb} with 'ok', which is no offset"):
+    talk.record(kind, "ann", "three", offset)
+    said = re.escape(f"'three' was {verb} with {offset!r}, which is no offset")
+    with pytest.raises(ValueError, match=f"^{said}"):
         check(talk)
 
 

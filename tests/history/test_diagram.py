@@ -258,8 +258,11 @@ class World:
             for row in ([], self.log[-2:], self.log, self.log[::-1])[luck]:
                 self.show(who, *row)
 
+    def new_text(self):
+        return f"message {len(self.events)}"
+
     def send(self, who, luck):
-        text = f"message {len(self.events)}"
+        text = self.new_text()
         self.add(Event("send", who, text), "action", who)
         row = len(self.events) - 1, text, len(self.log) + 1 if self.numbered else None
         if luck == 3:
@@ -418,3 +421,67 @@ def test_words_at_the_edges_are_inside_the_picture():
         reach = 0 if text in diagram.lanes else 9 * len(text)
         begin = int(x) - reach if anchor else int(x)
         assert left <= begin <= begin + reach <= left + width
+
+
+ENDLESS = 20_000
+SAYS_HELLO = ["join ann", "join bob", "send ann hello", "acknowledge ann hello"]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda number: "hello",
+        lambda number: f"{number + 1} hello",
+        lambda number: f"hello {number}",
+    ],
+    ids=["no offset", "offsets", "texts"],
+)
+def test_message_that_a_server_sends_for_ever_is_drawn_a_few_times(shown):
+    """Picture, table and sentence say how many more there are; all of them are one call away."""
+    shows = [f"show bob {shown(number)}" for number in range(ENDLESS)]
+    diagram = Diagram(history(*SAYS_HELLO, *shows))
+    more = ENDLESS - 30
+    assert f"; and {more} more\n" in str(diagram)
+    assert f"\n{more} messages to tabs are left out: diagram().whole() has all" in str(diagram)
+    assert f"and {more} more" in words(diagram)
+    assert "19999 messages again" in diagram.summary or "20000 messages" in diagram.summary
+    bundle = diagram._repr_mimebundle_()
+    assert max(map(len, (diagram.svg, *bundle.values()))) < 30_000
+    assert len(looks(diagram.whole())) > ENDLESS
+    assert "left out" not in str(diagram)
+
+
+def test_message_that_a_tab_gets_with_many_others_is_drawn_if_it_is_a_fault():
+    """The control: what is left out of a long catch-up is not what went wrong."""
+    said = [one for number in range(1, 101) for one in sent("ann", number, "hi", "ann")]
+    caught_up = [f"show bob {number} hi" for number in [*range(1, 81), 80, *range(81, 101)]]
+    diagram = Diagram(history("join ann", *said, "join bob", *caught_up))
+    assert "again: 80" in str(diagram) and "again: 80" in words(diagram)
+    assert "; and 71 more\n" in str(diagram)
+    assert (
+        str(diagram)
+        .splitlines()[-1]
+        .startswith("72 of 102 steps and 71 messages to tabs are left out")
+    )
+
+
+@pytest.mark.parametrize("fate", ["lost", "refused"])
+def test_summary_of_many_messages_that_fail_counts_them(fate):
+    """It is one sentence, whatever a reader's loop has sent."""
+    answer = ["refuse ann hi"] if fate == "refused" else []
+    made = history("join ann", *(["send ann hi", *answer] * 1000))
+    summary = Diagram(made).summary
+    assert summary.count(f'sends "hi", which is {fate}') == 3
+    assert summary.endswith(f"; ann sends 997 more times what is {fate}.")
+    few = history("join ann", *(["send ann hi", *answer] * 3))
+    assert "more" not in Diagram(few).summary
+
+
+def test_summary_of_many_messages_that_are_not_in_the_log_counts_them():
+    """An offset for each, and no row."""
+    said = [one for number in range(1, 1001) for one in sent("ann", number, "hi", "ann")]
+    made = history("join ann", *said)
+    made.stored = lambda: []
+    summary = Diagram(made).summary
+    assert summary.count('"hi" not in its log') == 3
+    assert "; the server has 997 more not in its log" in summary

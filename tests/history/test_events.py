@@ -1,6 +1,6 @@
 """The history: an exact record, in order."""
 
-from chatlab.history.events import Event, History
+from chatlab.history.events import Event, History, with_offset
 
 
 def test_recorded_events_come_back_in_order():
@@ -48,3 +48,20 @@ def test_page_has_reached_the_offset_that_was_shown_or_told_last():
     assert of_ann("show 2", "show 5", "show 3", "show").reached("ann") == 3
     assert of_ann("show 2", "gap 7").reached("ann") == 7
     assert of_ann("show 2", "reset 0").reached("ann") == 0
+
+
+def test_text_that_is_none_is_recorded_as_one():
+    """A reader may send anything; the words of it are what can be counted and drawn."""
+    history = History()
+    for text in (["a"], {"a": 1}, 5, None, "a"):
+        history.record("send", "ann", text)
+    assert [event.text for event in history] == ["['a']", "{'a': 1}", "5", None, "a"]
+
+
+def test_what_is_no_offset_is_taken_out_where_the_offset_counts():
+    """The event stays as it is in the history, for the verdict to name it."""
+    history = History()
+    for offset in ("ok", [1], {"offset": 1}, True, -1, 0, 7, None):
+        history.record("acknowledge", "ann", "a", offset)
+    assert [with_offset(event).offset for event in history] == [*[None] * 5, 0, 7, None]
+    assert [event.offset for event in history][:2] == ["ok", [1]]

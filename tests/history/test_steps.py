@@ -1,5 +1,6 @@
 """The steps: what becomes of each message, and where it belongs on each page."""
 
+import pytest
 from histories import history
 from hypothesis import given
 from hypothesis import strategies as st
@@ -199,11 +200,12 @@ def test_message_that_was_overtaken_arrives_in_a_step_of_its_own():
     assert steps[-1].arrivals["bob"][0].text == "slow"
 
 
-def test_answer_that_is_no_offset_hides_nothing():
+@pytest.mark.parametrize("answer", ["ok", True, [1], {"offset": 1}, 1.5], ids=str)
+def test_answer_that_is_no_offset_hides_nothing(answer):
     """A reader's server may return anything: the offset is the one that the pages have."""
     answered = ["send ann hi", "show bob 1 hi"]
     recorded = history(*JOINED, *answered)
-    recorded.record("acknowledge", "ann", "hi", "ok")
+    recorded.record("acknowledge", "ann", "hi", answer)
     [step] = [step for step in steps_of(recorded) if step.is_send]
     assert (step.fate, step.offset, step.arrivals["bob"][0].how) == ("arrived", 1, "live")
 
@@ -227,3 +229,22 @@ def test_answer_to_a_message_that_is_stored_twice_was_lost():
     first, second = [step for step in steps if step.is_send]
     assert (first.offset, second.offset) == (1, 2)
     assert "unanswered" in [one.how for one in first.arrivals["ann"]]
+
+
+KEYLESS = ["send ann hi", "show ann 1 hi", "drop ann", "reconnect ann", "retry ann hi"]
+STORED_AGAIN = [*KEYLESS, "acknowledge ann 2 hi", "show ann 2 hi"]
+
+
+def test_message_that_a_page_shows_under_two_offsets_is_shown_again():
+    """It was sent once, and stored twice, because the outbox has no keys."""
+    steps = steps_of(history("join ann", *STORED_AGAIN))
+    assert [how for _, _, how in arrivals(steps, "ann")] == ["unanswered", "live", "again"]
+    assert [step.faulty for step in steps if step.is_send] == [False, True]
+
+
+def test_equal_texts_of_two_senders_are_two_messages():
+    """The control: as many are shown as were sent."""
+    said = ["send bob hi", "acknowledge bob 2 hi", "show ann 2 hi", "show bob 2 hi"]
+    first = ["send ann hi", "acknowledge ann 1 hi", "show ann 1 hi", "show bob 1 hi"]
+    steps = steps_of(history(*JOINED, *first, *said))
+    assert {how for who in ("ann", "bob") for _, _, how in arrivals(steps, who)} == {"live"}

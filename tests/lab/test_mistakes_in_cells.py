@@ -5,7 +5,7 @@ import re
 import warnings
 
 import pytest
-from labs import echo
+from labs import echo, until
 from support import tutorial
 
 import chatlab.lab.studied_server
@@ -305,3 +305,65 @@ async def test_error_of_an_outbox_is_raised_in_the_cell_that_waits():
         ann.post("one")
         with pytest.raises(KeyError, match="whom"):
             await lab.quiet()
+
+
+STRANGE = {
+    "no text": (("chat message", ()), "'chat message' with nothing: a page takes a text, and"),
+    "a list": (("chat message", ["hi", 1]), "'chat message' with ['hi', 1]: a page takes a text"),
+    "an object": (("chat message", {"text": "hi"}), "with {'text': 'hi'}: a page takes a text"),
+    "an offset in a list": (("chat message", ("hi", [1])), "with 'hi', [1]: a page takes a text"),
+    "an offset in an object": (("chat message", ("hi", {"id": 1})), "with 'hi', {'id': 1}: a page"),
+    "no place": (("catching up", ()), "'catching up' with nothing: a page takes {\"outcome\": "),
+    "half a place": (("catching up", {"after": 1}), "with {'after': 1}: a page takes {\"outcome\""),
+}
+
+
+@pytest.mark.parametrize(("event", "said"), STRANGE.values(), ids=STRANGE)
+async def test_event_that_no_page_can_take_is_an_error_of_the_server(event, said):
+    """It is told to who sends, and then all goes on: the page, the picture and the verdict."""
+
+    def server(sio):
+        @sio.on("chat message")
+        async def chat_message(sid, text):
+            await sio.emit(*event if text == "strange" else ("chat message", text))
+
+    async with Lab(server) as lab:
+        ann = await lab.join("ann")
+        with pytest.raises(BadArgument) as raised:
+            await ann.send("strange")
+            await lab.quiet()
+        assert said in str(raised.value)
+        await ann.send("hello")
+        await lab.quiet()
+        assert ann.messages == ["hello"]
+        assert 'sends "hello"; shows it' in str(lab.diagram())
+        assert "1 lost" in str(await lab.verdict(promised=True))
+
+
+async def test_event_that_no_page_can_take_is_kept_for_the_next_cell():
+    """If no caller waits for the server when it comes."""
+    inside = []
+    async with Lab(lambda sio: inside.append(sio)) as lab:
+        await lab.join("ann")
+        lab.server.run(inside[0].emit("chat message"))
+        await until(lambda: lab.server.errors)
+        with pytest.raises(BaseExceptionGroup) as raised:
+            await lab.quiet()
+        assert [type(error) for error in raised.value.exceptions] == [BadArgument]
+
+
+@pytest.mark.parametrize("text", [["hi"], {"text": "hi"}, 5, None], ids=str)
+async def test_message_that_is_no_text_is_drawn_and_judged(text):
+    """A reader may send anything to a server of theirs that takes it."""
+
+    def server(sio):
+        @sio.on("chat message")
+        async def chat_message(sid, what):
+            return [what]
+
+    async with Lab(server) as lab:
+        ann = await lab.join("ann")
+        await ann.send(text)
+        assert "sends " in str(lab.diagram()) and lab.diagram().svg
+        with pytest.raises(BadArgument, match="which is no offset"):
+            await lab.verdict()
