@@ -1,0 +1,258 @@
+"""The message log in PostgreSQL, to which any number of servers append.
+
+It promises the contract of a log (see `contract.Log`). It must not know Socket.IO.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from chatlab.log import schema
+from chatlab.log.batched import MOST_OLD, Append, BatchedLog, OneIsBad, Outcome, outcome_of
+from chatlab.log.connections import Connections, NotAnswered, NotReached
+from chatlab.log.contract import LogError
+from chatlab.messages import NOT_AVAILABLE, NOT_STORED, PERHAPS_STORED, Message, Refused
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+LOOK_EVERY = 1.0
+"""Seconds of silence after which a server looks for messages of others."""
+LISTEN_AGAIN = 0.2
+"""Seconds after which a server whose listening connection has ended opens another one."""
+PAGE = 1000
+"""Messages that a server which is behind reads at a time."""
+OF_ONE_MESSAGE = ("22", "23", "P0")
+"""How the SQLSTATE of an error begins that may be the fault of one message in a batch."""
+CHECK = 2.0
+"""Seconds in which the log has to answer to be called available."""
+T = TypeVar("T")
+
+
+class PostgresLog(BatchedLog):
+    """The log (see `contract.Log`) in PostgreSQL. Await it or enter it to open it.
+
+    A server learns of messages in one way: it reads what comes after its head. It does so when it
+    is notified, when a client comes that is ahead, and after a second of silence. So a notification
+    that is lost costs a second, and never a message. Only its own messages, if they follow its head
+    directly, need not be read. Without `notify` it tells the other servers nothing.
+
+    It needs asyncpg, which the extra `postgres` installs.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        keep: int | None = None,
+        on_commit: Callable[[list[Message]], None] = lambda batch: None,
+        notify: bool = True,
+    ) -> None:
+        super().__init__(keep, on_commit)
+        self.url = url
+        self._connections = Connections(url, self._greet)
+        self._notify, self._told = notify, 0
+        self._awake = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._failing = False
+
+    @property
+    def path(self) -> str:
+        """Where it is, for people."""
+        return self._connections.name
+
+    async def open(self) -> Self:
+        """Connect to the database, and make the tables if there are none.
+
+        Raises LogError, with a sentence, if it cannot be reached, or belongs to something else.
+        """
+        try:
+            await self._connections.open()
+            await self._ask(self._prepare)
+        except Refused as error:
+            await self._connections.close()
+            raise LogError(NOT_AVAILABLE, f"cannot use the message log: {error}") from error
+        self._begin()
+        self._tasks = {"follow": asyncio.create_task(self._follow())}
+        self._listen_anew()
+        return self
+
+    async def close(self) -> None:
+        """Commit the messages that were appended, then close the connections."""
+        await self._batches.close()
+        for task in self._tasks.values():
+            task.cancel()
+        await self._connections.close()
+
+    async def append(self, text: str, client_offset: str | None = None) -> int:
+        if "\0" in f"{text}{client_offset}":
+            raise Refused("bad text", "PostgreSQL cannot store the character U+0000")
+        return await super().append(text, client_offset)
+
+    async def after(self, offset: int, limit: int = -1) -> list[Message]:
+        rows = await self._ask(
+            lambda db: db.fetch(schema.AFTER, offset, limit if limit >= 0 else None)
+        )
+        # In the same moment: a message that is not among these rows is deleted, or not there yet.
+        self.trimmed = max(self.trimmed, rows[0]["trimmed"])
+        return [Message(row["id"], row["content"]) for row in rows if row["id"] is not None]
+
+    async def find(self, client_offset: str) -> Message | None:
+        row = await self._ask(lambda db: db.fetchrow(schema.FIND, client_offset))
+        return row and Message(*row)
+
+    async def begin_epoch(self) -> None:
+        await self._ask(self._enter_epoch)
+
+    async def reach(self, offset: int, epoch: str | None = None) -> None:
+        if offset > self.head or epoch not in (None, self.epoch, *self._ends):
+            await self._read()
+
+    async def check(self) -> None:
+        try:
+            async with asyncio.timeout(CHECK):
+                await self.after(self.head, 1)
+        except TimeoutError:
+            raise LogError(NOT_AVAILABLE, f"{self.path} did not answer in time") from None
+
+    # What it asks the database
+
+    async def _ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Await a function of a connection. Raises LogError (NOT_AVAILABLE)."""
+        try:
+            return await self._connections.call(work)
+        except (NotReached, NotAnswered) as error:
+            raise LogError(NOT_AVAILABLE, str(error)) from error
+        except self._connections.refusal as error:
+            raise LogError(NOT_AVAILABLE, f"{self.path} says: {error}") from error
+
+    async def _prepare(self, db: Connection) -> None:
+        async with db.transaction():
+            await db.execute(schema.LOCK)
+            ours, taken = await db.fetchrow(schema.LOOK)
+            if taken and not ours:
+                raise LogError(NOT_AVAILABLE, f"{self.path} belongs to another program")
+            if not taken:
+                await db.execute(schema.TABLES)
+            version = await db.fetchval(schema.FIND_VERSION)
+            if version != schema.VERSION:
+                what = f"{self.path} has tables of version {version}, and this is {schema.VERSION}"
+                raise LogError(NOT_AVAILABLE, what)
+        await self._look(db)
+
+    async def _look(self, db: Connection) -> None:
+        self.head, self.trimmed = await db.fetchrow(schema.HEAD)
+
+    async def _greet(self, db: Connection) -> None:
+        """Notice at each new connection if another copy of the database has taken over.
+
+        It may lack the newest messages: then their offsets will be given to others. So the clients
+        have to be judged again, before anything is read or stored there.
+        """
+        if self.epoch is not None and self.epoch != await db.fetchval(schema.EPOCH):
+            await self._enter_epoch(db)
+
+    async def _enter_epoch(self, db: Connection) -> None:
+        epoch = await db.fetchval(schema.EPOCH)
+        await db.execute(schema.BEGIN_EPOCH, epoch)
+        epochs = await db.fetch(schema.EPOCHS)
+        await self._look(db)
+        self._take_epochs([tuple(row) for row in epochs])
+
+    async def _commit(self, batch: list[Append]) -> tuple[list[Outcome], list[Message]]:
+        texts = [item.text for item in batch]
+        try:
+            before, self.trimmed, offsets = await self._store(batch, texts)
+        except LogError as error:
+            self._report(error)
+            for item in self._batches.take():  # what waits behind it would wait as long again
+                item.settle(LogError(NOT_STORED, str(error)))
+            raise
+        self._failing = False
+        new = {offset: Message(offset, text) for offset, text in zip(offsets, texts, strict=True)}
+        if before > self.head:  # others have stored something before this
+            with suppress(LogError):
+                await self._read()
+        direct = [new[offset] for offset in sorted(filter(None, new)) if offset > self.head]
+        if direct and direct[0].offset != self.head + 1:
+            self._awake.set()  # the others' are still missing
+            direct = []
+        self._tell(max(filter(None, offsets), default=0))
+        return [outcome_of(offset) for offset in offsets], direct
+
+    async def _store(self, batch: list[Append], texts: list[str]) -> Any:
+        keys = [item.client_offset for item in batch]
+        try:
+            return await self._connections.call(
+                lambda db: db.fetchrow(schema.APPEND, keys, texts, self.keep, MOST_OLD)
+            )
+        except NotReached as error:
+            raise LogError(NOT_STORED, f"the message is not stored: {error}") from error
+        except NotAnswered as error:
+            raise LogError(PERHAPS_STORED, f"the message may be stored or not: {error}") from error
+        except self._connections.refusal as error:
+            said = f"the message could not be stored: {error}"
+            if error.sqlstate.startswith(OF_ONE_MESSAGE):
+                raise OneIsBad(said) from error
+            raise LogError(NOT_STORED, said) from error
+
+    def _report(self, error: LogError) -> None:
+        """Tell the event loop why nothing is stored: once, until something is stored again."""
+        if not self._failing:
+            self._failing = True
+            report = {"message": f"nothing is stored in {self.path}"}
+            report["exception"] = LogError(error.name, str(error))  # without a traceback
+            asyncio.get_running_loop().call_exception_handler(report)
+
+    # How it learns of the others' messages
+
+    async def _read(self) -> bool:
+        """Read what comes after the head; return whether there was anything."""
+        grew = False
+        while new := [m for m in await self.after(self.head, PAGE) if m.offset > self.head]:
+            self._grow(new)
+            grew = True
+        return grew
+
+    async def _follow(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), LOOK_EVERY)
+            told = self._awake.is_set()
+            self._awake.clear()
+            with suppress(LogError):
+                if await self._read() and not told:
+                    self._listen_anew()  # nobody told of it: the connection may be cut
+
+    def _listen_anew(self) -> None:
+        if listening := self._tasks.get("listen"):
+            listening.cancel()
+        self._tasks["listen"] = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while True:
+            with suppress(NotReached):
+                await self._connections.listen(schema.CHANNEL, self._heard)
+            await asyncio.sleep(LISTEN_AGAIN)
+
+    def _heard(self, head: str) -> None:
+        """Read, unless this server has it already: it hears of its own messages too."""
+        if not (head.isdecimal() and int(head) <= self.head):
+            self._awake.set()
+
+    def _tell(self, offset: int) -> None:
+        """Notify the other servers, one notification at a time."""
+        self._told = max(self._told, offset)
+        telling = self._tasks.get("tell")
+        if self._notify and (telling is None or telling.done()):
+            self._tasks["tell"] = asyncio.create_task(self._notify_others())
+
+    async def _notify_others(self) -> None:
+        told = 0
+        with suppress(LogError):
+            while told < self._told:
+                told = self._told
+                await self._ask(lambda db, head=told: db.execute(schema.NOTIFY, str(head)))
