@@ -41,7 +41,7 @@ shutil.rmtree(folder, ignore_errors=True)
 
 
 class Postgres:
-    """A PostgreSQL in a temporary folder: `start` it. It ends with `close`, or with this process."""
+    """A PostgreSQL in a temporary folder: `start` it. It ends with `close` or with this process."""
 
     def __init__(self) -> None:
         found = find_spec(PACKAGE)

@@ -4,6 +4,7 @@ It promises that a message is on the disk when `append` returns, and that offset
 3, ...) and become visible in their order. It must not know Socket.IO, clients or servers.
 """
 
+from chatlab.log.addresses import is_address, log_at
 from chatlab.log.batched import KEY_USED
 from chatlab.log.contract import Log, LogError
 from chatlab.log.database import Batches, Writer, make_durable, transaction

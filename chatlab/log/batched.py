@@ -27,8 +27,6 @@ from chatlab.openable import Openable
 MOST_OLD = 1000
 """How many messages more than it stores a transaction deletes. If a long log is opened with a small
 `keep`, millions have to go: all at once they would keep their senders waiting for half a minute."""
-MOST_WAITING = 10_000
-"""Messages that wait for their turn. A database that hangs must not fill the memory."""
 KEY_USED = ("client_offset used", "this client_offset belongs to another text")
 
 Outcome = int | Exception
@@ -81,8 +79,6 @@ class BatchedLog(Openable, Log):
 
     async def append(self, text: str, client_offset: str | None = None) -> int:
         text, client_offset = check_text(text), check_client_offset(client_offset)
-        if self._batches.waiting >= MOST_WAITING:
-            raise LogError(NOT_STORED, "too many messages wait to be stored")
         done = asyncio.get_running_loop().create_future()
         self._batches.put(Append(text, client_offset, done))
         return await done

@@ -48,7 +48,7 @@ class Connections:
         return f"{address.hostname or 'localhost'}{address.path}"
 
     async def open(self) -> None:
-        """Make the first connection. Raises what `call` raises."""
+        """Prepare to connect. The first `call` does it."""
         import asyncpg  # not everybody has it: the extra `postgres`
 
         self._driver = asyncpg
@@ -56,7 +56,6 @@ class Connections:
             self._url, min_size=0, max_size=MOST, init=self._greet, reset=_as_it_is
         )
         await self._pool
-        await self.call(lambda connection: connection.execute("SELECT"))
 
     async def close(self) -> None:
         """Close all connections, whether the database answers or not."""

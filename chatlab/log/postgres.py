@@ -14,19 +14,18 @@ from chatlab.log import schema
 from chatlab.log.batched import MOST_OLD, Append, BatchedLog, OneIsBad, Outcome, outcome_of
 from chatlab.log.connections import Connections, NotAnswered, NotReached
 from chatlab.log.contract import LogError
+from chatlab.log.follower import Follower
 from chatlab.messages import NOT_AVAILABLE, NOT_STORED, PERHAPS_STORED, Message, Refused
 
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-LOOK_EVERY = 1.0
-"""Seconds of silence after which a server looks for messages of others."""
-LISTEN_AGAIN = 0.2
-"""Seconds after which a server whose listening connection has ended opens another one."""
 PAGE = 1000
 """Messages that a server which is behind reads at a time."""
 OF_ONE_MESSAGE = ("22", "23", "P0")
 """How the SQLSTATE of an error begins that may be the fault of one message in a batch."""
+MOST_WAITING = 10_000
+"""Messages that wait for their turn. A database that hangs must not fill the memory."""
 CHECK = 2.0
 """Seconds in which the log has to answer to be called available."""
 T = TypeVar("T")
@@ -54,9 +53,7 @@ class PostgresLog(BatchedLog):
         super().__init__(keep, on_commit)
         self.url = url
         self._connections = Connections(url, self._greet)
-        self._notify, self._told = notify, 0
-        self._awake = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._follower = Follower(self._connections, self._read, lambda: self.head, notify)
         self._failing = False
 
     @property
@@ -76,20 +73,20 @@ class PostgresLog(BatchedLog):
             await self._connections.close()
             raise LogError(NOT_AVAILABLE, f"cannot use the message log: {error}") from error
         self._begin()
-        self._tasks = {"follow": asyncio.create_task(self._follow())}
-        self._listen_anew()
+        self._follower.start()
         return self
 
     async def close(self) -> None:
         """Commit the messages that were appended, then close the connections."""
         await self._batches.close()
-        for task in self._tasks.values():
-            task.cancel()
+        self._follower.stop()
         await self._connections.close()
 
     async def append(self, text: str, client_offset: str | None = None) -> int:
         if "\0" in f"{text}{client_offset}":
             raise Refused("bad text", "PostgreSQL cannot store the character U+0000")
+        if self._batches.waiting >= MOST_WAITING:
+            raise LogError(NOT_STORED, "too many messages wait to be stored")
         return await super().append(text, client_offset)
 
     async def after(self, offset: int, limit: int = -1) -> list[Message]:
@@ -178,9 +175,9 @@ class PostgresLog(BatchedLog):
                 await self._read()
         direct = [new[offset] for offset in sorted(filter(None, new)) if offset > self.head]
         if direct and direct[0].offset != self.head + 1:
-            self._awake.set()  # the others' are still missing
+            self._follower.wake()  # the others' are still missing
             direct = []
-        self._tell(max(filter(None, offsets), default=0))
+        self._follower.tell(max(filter(None, offsets), default=0))
         return [outcome_of(offset) for offset in offsets], direct
 
     async def _store(self, batch: list[Append], texts: list[str]) -> Any:
@@ -207,8 +204,6 @@ class PostgresLog(BatchedLog):
             report["exception"] = LogError(error.name, str(error))  # without a traceback
             asyncio.get_running_loop().call_exception_handler(report)
 
-    # How it learns of the others' messages
-
     async def _read(self) -> bool:
         """Read what comes after the head; return whether there was anything."""
         grew = False
@@ -216,43 +211,3 @@ class PostgresLog(BatchedLog):
             self._grow(new)
             grew = True
         return grew
-
-    async def _follow(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), LOOK_EVERY)
-            told = self._awake.is_set()
-            self._awake.clear()
-            with suppress(LogError):
-                if await self._read() and not told:
-                    self._listen_anew()  # nobody told of it: the connection may be cut
-
-    def _listen_anew(self) -> None:
-        if listening := self._tasks.get("listen"):
-            listening.cancel()
-        self._tasks["listen"] = asyncio.create_task(self._listen())
-
-    async def _listen(self) -> None:
-        while True:
-            with suppress(NotReached):
-                await self._connections.listen(schema.CHANNEL, self._heard)
-            await asyncio.sleep(LISTEN_AGAIN)
-
-    def _heard(self, head: str) -> None:
-        """Read, unless this server has it already: it hears of its own messages too."""
-        if not (head.isdecimal() and int(head) <= self.head):
-            self._awake.set()
-
-    def _tell(self, offset: int) -> None:
-        """Notify the other servers, one notification at a time."""
-        self._told = max(self._told, offset)
-        telling = self._tasks.get("tell")
-        if self._notify and (telling is None or telling.done()):
-            self._tasks["tell"] = asyncio.create_task(self._notify_others())
-
-    async def _notify_others(self) -> None:
-        told = 0
-        with suppress(LogError):
-            while told < self._told:
-                told = self._told
-                await self._ask(lambda db, head=told: db.execute(schema.NOTIFY, str(head)))

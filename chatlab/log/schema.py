@@ -78,8 +78,3 @@ BEGIN_EPOCH = """
 INSERT INTO epochs (epoch, after) SELECT $1, last FROM head ON CONFLICT DO NOTHING
 """
 EPOCHS = "SELECT epoch, after FROM epochs ORDER BY number"
-
-CHANNEL = "chatlab"
-NOTIFY = f"SELECT pg_notify('{CHANNEL}', $1)"
-"""Tells the other servers of the head. It is sent after the commit: a commit that notifies takes a
-lock that all programs of the database cluster share."""

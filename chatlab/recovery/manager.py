@@ -16,7 +16,7 @@ from typing import Any
 import socketio
 from socketio.packet import CONNECT, EVENT, Packet
 
-from chatlab.recovery.connections import Connections
+from chatlab.recovery.connections import Connections, hang_up
 from chatlab.recovery.registry import Registry
 from chatlab.recovery.sessions import Position, Session
 
@@ -70,7 +70,7 @@ class Manager(socketio.AsyncManager):
     async def free(self, session: Session) -> bool:
         """Close the connection of a session; return whether it can still be taken over."""
         if session.live:
-            await self.connections.hang_up(session.eio_sid)
+            await hang_up(self.connections.get(session.eio_sid))
             connected = session.sid in self.registry.connected
             if connected and session.task is not asyncio.current_task():
                 return False  # a third connection of the client took it over first

@@ -1,0 +1,95 @@
+"""How a server learns that others have stored messages, and tells them of its own.
+
+Notifications only make it quick: whoever misses one looks by itself. It must not know any table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from chatlab.log.connections import Connections, NotAnswered, NotReached
+from chatlab.log.contract import LogError
+
+LOOK_EVERY = 1.0
+"""Seconds of silence after which a server looks for messages of others."""
+LISTEN_AGAIN = 0.2
+"""Seconds after which a server whose listening connection has ended opens another one."""
+CHANNEL = "chatlab"
+NOTIFY = f"SELECT pg_notify('{CHANNEL}', $1)"
+"""Tells the other servers of the head. It is sent after the commit: a commit that notifies takes a
+lock that all programs of the database cluster share."""
+
+
+class Follower:
+    """Calls `read` when there may be something after the `head`.
+
+    `read` returns whether there was, and may raise LogError. With `notify`, it tells the others.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        read: Callable[[], Awaitable[bool]],
+        head: Callable[[], int],
+        notify: bool,
+    ) -> None:
+        self._connections, self._read, self._head = connections, read, head
+        self._notify, self._told = notify, 0
+        self._awake = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._tasks["follow"] = asyncio.create_task(self._follow())
+        self._listen_anew()
+
+    def stop(self) -> None:
+        """End it."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    def wake(self) -> None:
+        """Read soon."""
+        self._awake.set()
+
+    def tell(self, head: int) -> None:
+        """Notify the other servers, one notification at a time."""
+        self._told = max(self._told, head)
+        telling = self._tasks.get("tell")
+        if self._notify and (telling is None or telling.done()):
+            self._tasks["tell"] = asyncio.create_task(self._notify_others())
+
+    async def _notify_others(self) -> None:
+        told = 0
+        with suppress(NotReached, NotAnswered):
+            while told < self._told:
+                told = self._told
+                await self._connections.call(lambda db, head=str(told): db.execute(NOTIFY, head))
+
+    async def _follow(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), LOOK_EVERY)
+            told = self._awake.is_set()
+            self._awake.clear()
+            with suppress(LogError):
+                if await self._read() and not told:
+                    self._listen_anew()  # nobody told of it: the connection may be cut
+
+    def _listen_anew(self) -> None:
+        if listening := self._tasks.get("listen"):
+            listening.cancel()
+        self._tasks["listen"] = asyncio.create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while True:
+            with suppress(NotReached):
+                await self._connections.listen(CHANNEL, self._heard)
+            await asyncio.sleep(LISTEN_AGAIN)
+
+    def _heard(self, head: str) -> None:
+        """Read, unless this server has it already: it hears of its own messages too."""
+        if not (head.isdecimal() and int(head) <= self._head()):
+            self.wake()
