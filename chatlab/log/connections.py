@@ -35,10 +35,15 @@ class NotAnswered(Exception):
 
 
 class Connections:
-    """The connections of one server. `greet` is awaited with each new one, before it is used."""
+    """The connections of one server, on which the tables of a `schema` have their short names.
 
-    def __init__(self, url: str, greet: Callable[[Connection], Awaitable[None]]) -> None:
-        self._url, self._greet = url, greet
+    `greet` is awaited with each new one, before it is used.
+    """
+
+    def __init__(
+        self, url: str, schema: str, greet: Callable[[Connection], Awaitable[None]]
+    ) -> None:
+        self._url, self._schema, self._greet = url, schema, greet
         self._pool: Pool | None = None
 
     @property
@@ -53,7 +58,12 @@ class Connections:
 
         self._driver = asyncpg
         self._pool = asyncpg.create_pool(
-            self._url, min_size=0, max_size=MOST, init=self._greet, reset=_as_it_is
+            self._url,
+            min_size=0,
+            max_size=MOST,
+            init=self._greet,
+            reset=_as_it_is,
+            server_settings={"search_path": self._schema},
         )
         await self._pool
 

@@ -16,8 +16,7 @@ LOOK_EVERY = 1.0
 """Seconds of silence after which a server looks for messages of others."""
 LISTEN_AGAIN = 0.2
 """Seconds after which a server whose listening connection has ended opens another one."""
-CHANNEL = "chatlab"
-NOTIFY = f"SELECT pg_notify('{CHANNEL}', $1)"
+NOTIFY = "SELECT pg_notify($1, $2)"
 """Tells the other servers of the head. It is sent after the commit: a commit that notifies takes a
 lock that all programs of the database cluster share."""
 
@@ -25,18 +24,20 @@ lock that all programs of the database cluster share."""
 class Follower:
     """Calls `read` when there may be something after the `head`.
 
-    `read` returns whether there was, and may raise LogError. With `notify`, it tells the others.
+    `read` returns whether there was, and may raise LogError. On `channel`, if there is one, servers
+    tell each other.
     """
 
     def __init__(
         self,
         connections: Connections,
+        channel: str | None,
         read: Callable[[], Awaitable[bool]],
         head: Callable[[], int],
-        notify: bool,
     ) -> None:
-        self._connections, self._read, self._head = connections, read, head
-        self._notify, self._told = notify, 0
+        self._connections, self._channel = connections, channel
+        self._read, self._head = read, head
+        self._told = 0
         self._awake = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -58,7 +59,7 @@ class Follower:
         """Notify the other servers, one notification at a time."""
         self._told = max(self._told, head)
         telling = self._tasks.get("tell")
-        if self._notify and (telling is None or telling.done()):
+        if self._channel and (telling is None or telling.done()):
             self._tasks["tell"] = asyncio.create_task(self._notify_others())
 
     async def _notify_others(self) -> None:
@@ -66,7 +67,9 @@ class Follower:
         with suppress(NotReached, NotAnswered):
             while told < self._told:
                 told = self._told
-                await self._connections.call(lambda db, head=str(told): db.execute(NOTIFY, head))
+                await self._connections.call(
+                    lambda db, head=str(told): db.execute(NOTIFY, self._channel, head)
+                )
 
     async def _follow(self) -> None:
         while True:
@@ -81,12 +84,13 @@ class Follower:
     def _listen_anew(self) -> None:
         if listening := self._tasks.get("listen"):
             listening.cancel()
-        self._tasks["listen"] = asyncio.create_task(self._listen())
+        if self._channel:
+            self._tasks["listen"] = asyncio.create_task(self._listen())
 
     async def _listen(self) -> None:
         while True:
             with suppress(NotReached):
-                await self._connections.listen(CHANNEL, self._heard)
+                await self._connections.listen(self._channel, self._heard)
             await asyncio.sleep(LISTEN_AGAIN)
 
     def _heard(self, head: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from chatlab.log import schema
+from chatlab.log import schema as sql
 from chatlab.log.batched import MOST_OLD, Append, BatchedLog, OneIsBad, Outcome, outcome_of
 from chatlab.log.connections import Connections, NotAnswered, NotReached
 from chatlab.log.contract import LogError
@@ -37,7 +37,8 @@ class PostgresLog(BatchedLog):
     A server learns of messages in one way: it reads what comes after its head. It does so when it
     is notified, when a client comes that is ahead, and after a second of silence. So a notification
     that is lost costs a second, and never a message. Only its own messages, if they follow its head
-    directly, need not be read. Without `notify` it tells the other servers nothing.
+    directly, need not be read. Without `notify` it tells the other servers nothing. A database can
+    have several logs, each in a `schema` of its own.
 
     It needs asyncpg, which the extra `postgres` installs.
     """
@@ -49,11 +50,13 @@ class PostgresLog(BatchedLog):
         keep: int | None = None,
         on_commit: Callable[[list[Message]], None] = lambda batch: None,
         notify: bool = True,
+        schema: str = "public",
     ) -> None:
         super().__init__(keep, on_commit)
-        self.url = url
-        self._connections = Connections(url, self._greet)
-        self._follower = Follower(self._connections, self._read, lambda: self.head, notify)
+        self.url, self._schema = url, schema
+        self._connections = Connections(url, schema, self._greet)
+        channel = f"chatlab_{schema}" if notify else None
+        self._follower = Follower(self._connections, channel, self._read, lambda: self.head)
         self._failing = False
 
     @property
@@ -68,7 +71,7 @@ class PostgresLog(BatchedLog):
         """
         try:
             await self._connections.open()
-            await self._ask(self._prepare)
+            await self.ask(self._prepare)
         except Refused as error:
             await self._connections.close()
             raise LogError(NOT_AVAILABLE, f"cannot use the message log: {error}") from error
@@ -90,19 +93,17 @@ class PostgresLog(BatchedLog):
         return await super().append(text, client_offset)
 
     async def after(self, offset: int, limit: int = -1) -> list[Message]:
-        rows = await self._ask(
-            lambda db: db.fetch(schema.AFTER, offset, limit if limit >= 0 else None)
-        )
+        rows = await self.ask(lambda db: db.fetch(sql.AFTER, offset, limit if limit >= 0 else None))
         # In the same moment: a message that is not among these rows is deleted, or not there yet.
         self.trimmed = max(self.trimmed, rows[0]["trimmed"])
         return [Message(row["id"], row["content"]) for row in rows if row["id"] is not None]
 
     async def find(self, client_offset: str) -> Message | None:
-        row = await self._ask(lambda db: db.fetchrow(schema.FIND, client_offset))
+        row = await self.ask(lambda db: db.fetchrow(sql.FIND, client_offset))
         return row and Message(*row)
 
     async def begin_epoch(self) -> None:
-        await self._ask(self._enter_epoch)
+        await self.ask(self._enter_epoch)
 
     async def reach(self, offset: int, epoch: str | None = None) -> None:
         if offset > self.head or epoch not in (None, self.epoch, *self._ends):
@@ -115,9 +116,7 @@ class PostgresLog(BatchedLog):
         except TimeoutError:
             raise LogError(NOT_AVAILABLE, f"{self.path} did not answer in time") from None
 
-    # What it asks the database
-
-    async def _ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Await a function of a connection. Raises LogError (NOT_AVAILABLE)."""
         try:
             return await self._connections.call(work)
@@ -128,20 +127,21 @@ class PostgresLog(BatchedLog):
 
     async def _prepare(self, db: Connection) -> None:
         async with db.transaction():
-            await db.execute(schema.LOCK)
-            ours, taken = await db.fetchrow(schema.LOOK)
+            await db.execute(sql.LOCK)
+            await db.execute(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
+            ours, taken = await db.fetchrow(sql.LOOK)
             if taken and not ours:
                 raise LogError(NOT_AVAILABLE, f"{self.path} belongs to another program")
             if not taken:
-                await db.execute(schema.TABLES)
-            version = await db.fetchval(schema.FIND_VERSION)
-            if version != schema.VERSION:
-                what = f"{self.path} has tables of version {version}, and this is {schema.VERSION}"
+                await db.execute(sql.TABLES)
+            version = await db.fetchval(sql.FIND_VERSION)
+            if version != sql.VERSION:
+                what = f"{self.path} has tables of version {version}, and this is {sql.VERSION}"
                 raise LogError(NOT_AVAILABLE, what)
         await self._look(db)
 
     async def _look(self, db: Connection) -> None:
-        self.head, self.trimmed = await db.fetchrow(schema.HEAD)
+        self.head, self.trimmed = await db.fetchrow(sql.HEAD)
 
     async def _greet(self, db: Connection) -> None:
         """Notice at each new connection if another copy of the database has taken over.
@@ -149,13 +149,13 @@ class PostgresLog(BatchedLog):
         It may lack the newest messages: then their offsets will be given to others. So the clients
         have to be judged again, before anything is read or stored there.
         """
-        if self.epoch is not None and self.epoch != await db.fetchval(schema.EPOCH):
+        if self.epoch is not None and self.epoch != await db.fetchval(sql.EPOCH):
             await self._enter_epoch(db)
 
     async def _enter_epoch(self, db: Connection) -> None:
-        epoch = await db.fetchval(schema.EPOCH)
-        await db.execute(schema.BEGIN_EPOCH, epoch)
-        epochs = await db.fetch(schema.EPOCHS)
+        epoch = await db.fetchval(sql.EPOCH)
+        await db.execute(sql.BEGIN_EPOCH, epoch)
+        epochs = await db.fetch(sql.EPOCHS)
         await self._look(db)
         self._take_epochs([tuple(row) for row in epochs])
 
@@ -184,7 +184,7 @@ class PostgresLog(BatchedLog):
         keys = [item.client_offset for item in batch]
         try:
             return await self._connections.call(
-                lambda db: db.fetchrow(schema.APPEND, keys, texts, self.keep, MOST_OLD)
+                lambda db: db.fetchrow(sql.APPEND, keys, texts, self.keep, MOST_OLD)
             )
         except NotReached as error:
             raise LogError(NOT_STORED, f"the message is not stored: {error}") from error
