@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "log": {"messages"},
     "history": {"messages"},
     "client": {"messages"},
-    "recovery": {"log"},
+    "recovery": {"log", "messages"},
     "server": {"log", "messages", "page", "recovery"},
     "harness": {"log", "messages"},
     "panel": {"page"},

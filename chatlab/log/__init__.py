@@ -8,5 +8,6 @@ from chatlab.log.addresses import is_address, log_at
 from chatlab.log.batched import KEY_USED
 from chatlab.log.contract import Log, LogError
 from chatlab.log.database import Batches, Writer, make_durable, transaction
+from chatlab.log.follower import NOTIFY
 from chatlab.log.postgres import PostgresLog
 from chatlab.log.sqlite import MessageLog, head_of, messages_in

@@ -78,7 +78,9 @@ class BatchedLog(Openable, Log):
         self._batches: Batches[Append] = Batches(self._write)
 
     async def append(self, text: str, client_offset: str | None = None) -> int:
-        text, client_offset = check_text(text), check_client_offset(client_offset)
+        return await self._put(check_text(text), check_client_offset(client_offset))
+
+    async def _put(self, text: str, client_offset: str | None) -> int:
         done = asyncio.get_running_loop().create_future()
         self._batches.put(Append(text, client_offset, done))
         return await done

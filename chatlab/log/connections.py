@@ -19,6 +19,8 @@ CONNECT = 4.0
 """Seconds until there is a connection: a new one, or one of the pool that is free."""
 ANSWER = 5.0
 """Seconds for an answer. Then the connection is given up: it may be cut."""
+LISTEN_AGAIN = 0.2
+"""Seconds after which another connection is opened to listen on, when one has ended."""
 MOST = 4
 """Connections in the pool: one writes, the others read."""
 ENDED = ("08", "57")
@@ -104,10 +106,16 @@ class Connections:
             connection.terminate()
 
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
-        """Call `heard` with what is notified, until this connection ends.
+        """Call `heard` with what is notified, for ever, and with "" when something may be missed.
 
-        Raises NotReached if there is none. A connection that is cut silently does not end.
+        A connection that is cut silently hears nothing more.
         """
+        while True:
+            with suppress(NotReached):
+                await self._listen_once(channel, heard)
+            await asyncio.sleep(LISTEN_AGAIN)
+
+    async def _listen_once(self, channel: str, heard: Callable[[str], None]) -> None:
         ended = asyncio.Event()
         try:
             async with asyncio.timeout(CONNECT):

@@ -14,8 +14,6 @@ from chatlab.log.contract import LogError
 
 LOOK_EVERY = 1.0
 """Seconds of silence after which a server looks for messages of others."""
-LISTEN_AGAIN = 0.2
-"""Seconds after which a server whose listening connection has ended opens another one."""
 NOTIFY = "SELECT pg_notify($1, $2)"
 """Tells the other servers of the head. It is sent after the commit: a commit that notifies takes a
 lock that all programs of the database cluster share."""
@@ -85,13 +83,8 @@ class Follower:
         if listening := self._tasks.get("listen"):
             listening.cancel()
         if self._channel:
-            self._tasks["listen"] = asyncio.create_task(self._listen())
-
-    async def _listen(self) -> None:
-        while True:
-            with suppress(NotReached):
-                await self._connections.listen(self._channel, self._heard)
-            await asyncio.sleep(LISTEN_AGAIN)
+            listening = self._connections.listen(self._channel, self._heard)
+            self._tasks["listen"] = asyncio.create_task(listening)
 
     def _heard(self, head: str) -> None:
         """Read, unless this server has it already: it hears of its own messages too."""

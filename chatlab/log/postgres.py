@@ -88,9 +88,12 @@ class PostgresLog(BatchedLog):
     async def append(self, text: str, client_offset: str | None = None) -> int:
         if "\0" in f"{text}{client_offset}":
             raise Refused("bad text", "PostgreSQL cannot store the character U+0000")
+        return await super().append(text, client_offset)
+
+    async def _put(self, text: str, client_offset: str | None) -> int:
         if self._batches.waiting >= MOST_WAITING:
             raise LogError(NOT_STORED, "too many messages wait to be stored")
-        return await super().append(text, client_offset)
+        return await super()._put(text, client_offset)
 
     async def after(self, offset: int, limit: int = -1) -> list[Message]:
         rows = await self.ask(lambda db: db.fetch(sql.AFTER, offset, limit if limit >= 0 else None))
@@ -116,6 +119,8 @@ class PostgresLog(BatchedLog):
         except TimeoutError:
             raise LogError(NOT_AVAILABLE, f"{self.path} did not answer in time") from None
 
+    # What others may ask the same database
+
     async def ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Await a function of a connection. Raises LogError (NOT_AVAILABLE)."""
         try:
@@ -124,6 +129,10 @@ class PostgresLog(BatchedLog):
             raise LogError(NOT_AVAILABLE, str(error)) from error
         except self._connections.refusal as error:
             raise LogError(NOT_AVAILABLE, f"{self.path} says: {error}") from error
+
+    async def hear(self, channel: str, heard: Callable[[str], None]) -> None:
+        """Call a function with what is notified on a channel, for ever."""
+        await self._connections.listen(channel, heard)
 
     async def _prepare(self, db: Connection) -> None:
         async with db.transaction():

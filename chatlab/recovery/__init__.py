@@ -7,6 +7,7 @@ Who may take over a session: see `registry`. Only `manager` knows the inside of 
 """
 
 from chatlab.recovery.connections import hang_up
-from chatlab.recovery.recovery import Recovery, recovered, session_of
+from chatlab.recovery.recovery import Recovery, cursor_of, recovered, session_of
 from chatlab.recovery.sessions import Position, Session, with_offset
+from chatlab.recovery.shared import SharedStore
 from chatlab.recovery.store import SessionStore

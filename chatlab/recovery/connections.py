@@ -45,6 +45,10 @@ class Connections:
         """Return an Engine.IO connection; None if it has ended."""
         return self.server.sockets.get(eio_sid)
 
+    def hang_up_soon(self, eio_sid: str) -> None:
+        """Close a connection in a task of its own."""
+        self.server.start_background_task(hang_up, self.get(eio_sid))
+
     def replay(self, session: Session) -> bool:
         """Send the events that a session missed; return False if its connection has ended."""
         socket = self.get(session.eio_sid)

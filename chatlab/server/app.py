@@ -20,7 +20,7 @@ from socketio.exceptions import ConnectionRefusedError
 
 from chatlab.log import Log, LogError, log_at
 from chatlab.messages import CHAT_MESSAGE, Refused, epoch_of, offset_of, takes_pages
-from chatlab.recovery import Recovery, recovered
+from chatlab.recovery import Recovery, cursor_of, recovered
 from chatlab.server.delivery import Delivery
 from chatlab.server.origins import Origins
 from chatlab.server.packets import StrictPacket
@@ -50,7 +50,7 @@ def chat(sio: socketio.AsyncServer, log: Log) -> None:
     async def connect(sid: str, environ: dict[str, Any], auth: Any) -> None:
         try:
             offset = None if recovered(sio, sid) else offset_of(auth)
-            await log.reach(offset or 0, epoch_of(auth))
+            await log.reach(cursor_of(sio, sid) if offset is None else offset, epoch_of(auth))
             delivery.attach(sid, offset, epoch_of(auth), pages=takes_pages(auth))
         except Refused as refusal:
             raise ConnectionRefusedError(str(refusal), refusal.as_dict()) from None
