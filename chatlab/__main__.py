@@ -11,8 +11,9 @@ from functools import partial
 
 from chatlab.classroom import Classroom, check_code
 from chatlab.harness import new_loop, serve, stop_at_signal, where
+from chatlab.log import LogError, is_address
 from chatlab.page import BROWSER_CLIENT
-from chatlab.recovery import Recovery, SessionStore
+from chatlab.recovery import Recovery, SessionStore, SharedStore
 from chatlab.server import check_origin, create_app, names_at
 
 _say = partial(print, flush=True)
@@ -29,14 +30,18 @@ def main() -> None:
     except OSError as error:
         reason = str(error.strerror or error).partition(" (while")[0].lower()  # then: the address
         sys.exit(f"Cannot serve on {options.host}, port {options.port}: {reason}.")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, LogError) as error:
         sys.exit(f"Cannot serve: {error}.")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m chatlab", description="Serve the chat.")
     parser.add_argument("--port", type=_port, default=3000, help="0 takes any free port")
-    parser.add_argument("--db", help="the file of the message log (chat.db; of a class, class.db)")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("--db", help="the file of the message log (chat.db; of a class, class.db)")
+    place.add_argument(
+        "--log", type=_address, help="a log that servers share: postgresql://user@host/database"
+    )
     parser.add_argument("--keep", type=_count, help="how many of the newest messages are kept")
     parser.add_argument("--host", type=_host, default="127.0.0.1", help="the address to listen on")
     parser.add_argument(
@@ -54,7 +59,9 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.code and not options.classroom:
         parser.error("argument --code: only a class has a join code: give --class too")
-    options.db = options.db or ("class.db" if options.classroom else "chat.db")
+    if options.log and options.classroom:
+        parser.error("argument --log: a class has one server, and a file: give --db")
+    options.db = options.log or options.db or ("class.db" if options.classroom else "chat.db")
     return options
 
 
@@ -62,6 +69,12 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number up to 65535")
     return int(text)
+
+
+def _address(text: str) -> str:
+    if is_address(text):
+        return text
+    raise argparse.ArgumentTypeError("an address begins with postgresql://; a file is --db")
 
 
 def _count(text: str) -> int:
@@ -100,7 +113,8 @@ async def _serve_chat(options: argparse.Namespace, stop: asyncio.Event) -> None:
     def ready(port: int) -> None:
         _say(f"The chat is on {where(options.host, port)} (Ctrl-C stops it)")
 
-    recovery = partial(Recovery, store=SessionStore(options.db))
+    store = (SharedStore if options.log else SessionStore)(options.db)
+    recovery = partial(Recovery, store=store)
     pages = {"origins": options.origins, "hosts": names_at(options.host)}
     build = partial(create_app, db=options.db, recovery=recovery, keep=options.keep, **pages)
     await serve(build, options.host, options.port, ready, stop)

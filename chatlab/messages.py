@@ -33,7 +33,15 @@ MAX_EPOCH = 100
 MAX_OFFSET = 2**63 - 1
 """The largest row id that SQLite can hold."""
 NOT_STORED = "not stored"
-"""The name of the only error after which a client should send the same message again."""
+"""The name of the error that says: the message is not stored, and may be sent again."""
+PERHAPS_STORED = "perhaps stored"
+"""The name of the error that says: the database did not answer, so nobody knows. With its key, the
+message may be sent again; without one, it could be stored twice."""
+SEND_AGAIN = frozenset({NOT_STORED, PERHAPS_STORED})
+"""After these errors, and no others, a client with keys sends the same message again."""
+NOT_AVAILABLE = "not available"
+"""The name of the error with which a connection is refused while the log cannot be read. The client
+should come again."""
 
 
 Outcome = Literal["continued", "gap", "reset"]

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "log": {"messages"},
     "history": {"messages"},
     "client": {"messages"},
-    "recovery": {"log"},
+    "recovery": {"log", "messages"},
     "server": {"log", "messages", "page", "recovery"},
     "harness": {"log", "messages"},
     "panel": {"page"},
@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "course": {"client", "harness", "history", "lab", "messages"},
     "exercises": {"client", "course", "harness", "history", "lab", "log", "messages", "server"},
     "classroom": {"harness", "log", "messages", "panel", "recovery", "server"},
-    "__main__": {"classroom", "harness", "page", "recovery", "server"},
+    "__main__": {"classroom", "harness", "log", "page", "recovery", "server"},
 }
 """For each folder, and each module beside the folders, what it may import of the others.
 

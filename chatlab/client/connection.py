@@ -22,6 +22,8 @@ import aiohttp
 import socketio
 from socketio.packet import CONNECT, DISCONNECT
 
+from chatlab.messages import NOT_AVAILABLE
+
 PATIENCE = 10.0
 """Seconds after which waiting for something that should happen at once is an error."""
 SILENT = logging.Logger("chatlab.client.connection", logging.CRITICAL)
@@ -187,8 +189,14 @@ async def in_time(
         raise complaint(patience) from None
 
 
+def _is_for_now(data: Any) -> bool:
+    """Whether a refusal says that the client should come again."""
+    return isinstance(data, dict) and data.get("error") == NOT_AVAILABLE
+
+
 def _explained(error: Any) -> ConnectionError:
     """Make an exception of what Socket.IO says about a failed connection."""
     if isinstance(error, dict):
-        return ConnectionRefusedError(f"the server refused the connection: {error['message']}")
+        kind = ConnectionError if _is_for_now(error.get("data")) else ConnectionRefusedError
+        return kind(f"the server refused the connection: {error['message']}")
     return ConnectionError(f"the server cannot be reached: {error}")

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from chatlab.client.outbox import Outbox, OutgoingMessage
-from chatlab.messages import NOT_STORED, Refused
+from chatlab.messages import SEND_AGAIN, Refused
 from chatlab.mistakes import BadMoment
 
 FIRST_RETRY, LAST_RETRY = 0.02, 1.0
@@ -153,7 +153,7 @@ class Sender:
         except ConnectionError:
             return False  # `interrupt` has counted it
         except (TimeoutError, Refused) as error:
-            if isinstance(error, TimeoutError) or error.name == NOT_STORED:
+            if isinstance(error, TimeoutError) or error.name in SEND_AGAIN:
                 return False
             self._record("refuse", message.text)
             self.refused.append((message.text, error))

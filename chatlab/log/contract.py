@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from chatlab.messages import Message, Place
+from chatlab.messages import Message, Place, Refused
+
+
+class LogError(Refused):
+    """The log could not do it. The name says what is known: NOT_STORED or PERHAPS_STORED of a
+    message, and NOT_AVAILABLE of everything else."""
 
 
 class Log(Protocol):
@@ -40,8 +45,9 @@ class Log(Protocol):
         random UUID is. A server that knows its senders can make the key theirs, as the class does.
 
         Raises Refused for a text or key that is not valid, or ("client_offset used") for a key that
-        was used with another text, and the database's error if it cannot store the message. A
-        message that fails takes no offset; other messages in the same transaction are stored.
+        was used with another text. Raises LogError if the database cannot store the message, or
+        (PERHAPS_STORED) if it does not answer. A message that fails takes no offset; other messages
+        in the same transaction are stored.
         """
 
     async def after(self, offset: int, limit: int = -1) -> list[Message]:
@@ -51,7 +57,10 @@ class Log(Protocol):
         """Return the message that is stored under a sender's key; None if there is none."""
 
     async def newer(self, offset: int) -> None:
-        """Wait until the log has a message with a greater offset; return at once if it has."""
+        """Wait until the log has a message with a greater offset; return at once if it has.
+
+        Return also if another epoch begins meanwhile, in which other messages may have the offsets.
+        """
 
     async def begin_epoch(self) -> None:
         """Begin an epoch: the time from one start of a server to the next.
@@ -60,12 +69,24 @@ class Log(Protocol):
         at which the next epoch began. So a log that was replaced, or restored from a copy,
         recognizes offsets that it does not have. The leader epochs of Kafka have the same purpose.
 
-        Raises the database's error, with a sentence, if another server has the log and the log
-        cannot have two.
+        Where several servers share a log, its epochs are of the log and not of the servers; one may
+        begin at any time, when another copy of the database takes over.
+
+        Raises an error, with a sentence, if another server has the log and it cannot have two.
+        """
+
+    async def reach(self, offset: int, epoch: str | None = None) -> None:
+        """Learn what others have stored, if `place` could not judge a client of theirs without it.
+
+        A client may come from another server, and be ahead of this one. It does nothing in a log to
+        which only one server appends. Raises LogError if the database does not answer.
         """
 
     def place(self, offset: int, epoch: str | None = None) -> Place:
         """Return the place from which a client that got `offset` in an epoch goes on.
 
-        Without an epoch, every offset up to the head is valid.
+        Without an epoch, every offset up to the head is valid. Call `reach` before.
         """
+
+    async def check(self) -> None:
+        """Raise LogError, within a few seconds, if messages cannot be read now."""

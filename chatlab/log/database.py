@@ -219,6 +219,18 @@ class Batches(Generic[T]):
         self._waiting: asyncio.Queue[T] = asyncio.Queue()
         self._writing = asyncio.create_task(self._write_forever())
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for the next batch."""
+        return self._waiting.qsize()
+
+    def take(self) -> list[T]:
+        """Take all items that wait: they are not written."""
+        taken = [self._waiting.get_nowait() for _ in range(self.waiting)]
+        for _ in taken:
+            self._waiting.task_done()
+        return taken
+
     def put(self, item: T) -> None:
         """Add an item to the next batch."""
         self._waiting.put_nowait(item)

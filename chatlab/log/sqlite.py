@@ -5,7 +5,6 @@ It promises the contract of a log (see `contract.Log`). It must not know Socket.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import sqlite3
 from collections.abc import Callable
@@ -13,13 +12,12 @@ from contextlib import closing
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
-from chatlab.log.contract import Log
-from chatlab.log.database import Batches, Writer, make_durable, reader, transaction
-from chatlab.messages import Message, Place, Refused, check_client_offset, check_text
-from chatlab.mistakes import expect, is_count
-from chatlab.openable import Openable
+from chatlab.log.batched import MOST_OLD, Append, BatchedLog, OneIsBad, outcome_of
+from chatlab.log.contract import LogError
+from chatlab.log.database import Writer, make_durable, reader, transaction
+from chatlab.messages import NOT_AVAILABLE, NOT_STORED, Message, Refused
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS messages (
@@ -34,23 +32,11 @@ SERVING = "serving"
 """The end of the name of the lock: only one server gives out the offsets, and sees them all."""
 OF_ONE_MESSAGE = (sqlite3.IntegrityError, sqlite3.DataError)
 """The errors that are the fault of one message in a batch."""
-MOST_OLD = 1000
-"""How many messages more than it stores a transaction deletes. If a long log is opened with a small
-`keep`, millions have to go: all at once they would keep their senders waiting for half a minute."""
 EPOCH_BYTES = 9
 """Random bytes in the name of an epoch, so that two logs never have the same one."""
-KEY_USED = ("client_offset used", "this client_offset belongs to another text")
 
 
-class _Append(NamedTuple):
-    """A message that is not stored yet, and the future that gives its sender the offset."""
-
-    text: str
-    client_offset: str | None
-    done: asyncio.Future[int]
-
-
-class MessageLog(Openable, Log):
+class MessageLog(BatchedLog):
     """The log (see `contract.Log`) in a file of SQLite. Await it or enter it to open it.
 
     One connection writes, in batches (see `database.Batches`). A second one reads: a reader never
@@ -64,15 +50,8 @@ class MessageLog(Openable, Log):
         keep: int | None = None,
         on_commit: Callable[[list[Message]], None] = lambda batch: None,
     ) -> None:
-        expect(keep is None or is_count(keep, 1), "a log keeps at least 1 message", keep)
-        self.path, self.keep = path, keep
-        self.on_commit = on_commit
-        self.head = 0
-        self.trimmed = 0
-        self.epoch: str | None = None
-        self._ends: dict[str, int] = {}
-        """For each earlier epoch, the offset of its last message."""
-        self._grown = asyncio.Event()
+        super().__init__(keep, on_commit)
+        self.path = path
 
     async def open(self) -> Self:
         """Open the database, making the table if the file is new.
@@ -92,7 +71,7 @@ class MessageLog(Openable, Log):
                 await self._reader.close()
             await self._writer.close()
             raise self._unusable(error) from error
-        self._batches = Batches(self._write)
+        self._begin()
         return self
 
     async def close(self) -> None:
@@ -108,11 +87,6 @@ class MessageLog(Openable, Log):
     async def _look(self) -> None:
         self.head = await self._writer.run(_last_offset)
         self.trimmed = await self._writer.run(_first_offset) - 1
-
-    async def append(self, text: str, client_offset: str | None = None) -> int:
-        done = asyncio.get_running_loop().create_future()
-        self._batches.put(_Append(check_text(text), check_client_offset(client_offset), done))
-        return await done
 
     async def after(self, offset: int, limit: int = -1) -> list[Message]:
         rows = await self._reader.execute_fetchall(
@@ -131,50 +105,29 @@ class MessageLog(Openable, Log):
         try:
             await self._writer.lock(SERVING)
             await self._look()  # an earlier server may have stored messages since `open`
-            self.epoch = secrets.token_urlsafe(EPOCH_BYTES)
-            epochs = await self._writer.write(partial(_begin_epoch, self.epoch, self.head))
+            epoch = secrets.token_urlsafe(EPOCH_BYTES)
+            epochs = await self._writer.write(partial(_begin_epoch, epoch, self.head))
         except sqlite3.Error as error:
             raise self._unusable(error) from error
-        names, begins = zip(*epochs, strict=True)
-        self._ends = dict(zip(names, begins[1:], strict=False))
+        self._take_epochs(epochs)
 
-    def place(self, offset: int, epoch: str | None = None) -> Place:
-        known = self.head if epoch in (None, self.epoch) else self._ends.get(epoch, 0)
-        if offset > known:
-            return Place(self.trimmed, "reset")
-        if offset < self.trimmed:
-            return Place(self.trimmed, "gap")
-        return Place(offset, "continued")
-
-    async def newer(self, offset: int) -> None:
-        while self.head <= offset:
-            await self._grown.wait()
-
-    async def _write(self, batch: list[_Append]) -> None:
+    async def check(self) -> None:
         try:
-            outcomes, new = await self._writer.write(partial(self._store, batch))
+            await self._reader.execute_fetchall("SELECT id FROM messages LIMIT 1")
+        except sqlite3.Error as error:
+            raise LogError(NOT_AVAILABLE, f"the log cannot be read: {error}") from error
+
+    async def _commit(self, batch: list[Append]) -> tuple[list[int | Refused], list[Message]]:
+        try:
+            return await self._writer.write(partial(self._store, batch))
         except OF_ONE_MESSAGE as error:
-            if len(batch) == 1:
-                _settle(batch[0], error)
-                return
-            for item in batch:  # so that one bad message fails alone
-                await self._write([item])
-            return
-        except sqlite3.Error as error:  # of the database: no message could be stored
+            raise OneIsBad(_not_stored(error)) from error
+        except sqlite3.Error as error:
             self._writer.report(error)
-            for item in batch:
-                _settle(item, type(error)(*error.args))
-            return
-        if new:
-            self.head = new[-1].offset
-            self.on_commit(new)
-            self._grown.set()
-            self._grown = asyncio.Event()
-        for item, outcome in zip(batch, outcomes, strict=True):
-            _settle(item, outcome)
+            raise LogError(NOT_STORED, _not_stored(error)) from error
 
     def _store(
-        self, batch: list[_Append], db: sqlite3.Connection
+        self, batch: list[Append], db: sqlite3.Connection
     ) -> tuple[list[int | Refused], list[Message]]:
         """Insert a batch; return an offset or a refusal for each sender, and the new messages."""
         trimmed = self.trimmed
@@ -237,7 +190,7 @@ def _begin_epoch(epoch: str, head: int, db: sqlite3.Connection) -> list[tuple[st
     return db.execute("SELECT epoch, after FROM epochs ORDER BY rowid").fetchall()
 
 
-def _known(db: sqlite3.Connection, batch: list[_Append]) -> dict[str, Message]:
+def _known(db: sqlite3.Connection, batch: list[Append]) -> dict[str, Message]:
     """Return the messages that are already stored under a key of this batch.
 
     The keys are looked up before the insert, because an insert that fails on a key uses up an id.
@@ -253,7 +206,7 @@ def _known(db: sqlite3.Connection, batch: list[_Append]) -> dict[str, Message]:
 
 
 def _number(
-    batch: list[_Append], last: int, known: dict[str, Message]
+    batch: list[Append], last: int, known: dict[str, Message]
 ) -> tuple[list[int | Refused], list[tuple[int, str | None, str]]]:
     """Give each message its offset; return the offsets, and the rows of the new messages.
 
@@ -270,18 +223,12 @@ def _number(
             if key:
                 known[key] = message
         same = message.text == text
-        outcomes.append(message.offset if same else Refused(*KEY_USED))
+        outcomes.append(outcome_of(message.offset if same else None))
     return outcomes, rows
 
 
-def _settle(item: _Append, outcome: int | Exception) -> None:
-    """Give a sender its offset or its error, unless the sender has stopped waiting."""
-    if item.done.done():
-        return
-    if isinstance(outcome, Exception):
-        item.done.set_exception(outcome)
-    else:
-        item.done.set_result(outcome)
+def _not_stored(error: sqlite3.Error) -> str:
+    return f"the message could not be stored: {error}"
 
 
 def _prepare(db: sqlite3.Connection) -> None:

@@ -6,6 +6,8 @@ missed, each once and in order. This package knows no chat and no message log.
 Who may take over a session: see `registry`. Only `manager` knows the inside of python-socketio.
 """
 
-from chatlab.recovery.recovery import Recovery, recovered, session_of
+from chatlab.recovery.connections import hang_up
+from chatlab.recovery.recovery import Recovery, cursor_of, recovered, session_of
 from chatlab.recovery.sessions import Position, Session, with_offset
+from chatlab.recovery.shared import SharedStore
 from chatlab.recovery.store import SessionStore

@@ -17,6 +17,16 @@ from chatlab.recovery.registry import Registry
 from chatlab.recovery.sessions import Session
 
 
+async def hang_up(socket: AsyncSocket | None) -> None:
+    """Close a connection, if it is there, without waiting for the client, which may not answer.
+
+    For the client that is a loss: it comes again.
+    """
+    if socket is not None:
+        await socket.close(wait=False, reason=socket.server.reason.TRANSPORT_CLOSE)
+        socket.queue.put_nowait(None)  # Engine.IO closes a WebSocket when it reads None
+
+
 class Connections:
     """The connections of `server`. Sending an event awaits nothing, so events stay in order.
 
@@ -35,11 +45,9 @@ class Connections:
         """Return an Engine.IO connection; None if it has ended."""
         return self.server.sockets.get(eio_sid)
 
-    async def hang_up(self, eio_sid: str) -> None:
-        """Close a connection, without waiting for the client, which may not answer."""
-        if socket := self.get(eio_sid):
-            await socket.close(wait=False, reason=self.server.reason.TRANSPORT_CLOSE)
-            socket.queue.put_nowait(None)  # Engine.IO closes a WebSocket when it reads None
+    def hang_up_soon(self, eio_sid: str) -> None:
+        """Close a connection in a task of its own."""
+        self.server.start_background_task(hang_up, self.get(eio_sid))
 
     def replay(self, session: Session) -> bool:
         """Send the events that a session missed; return False if its connection has ended."""

@@ -16,7 +16,7 @@ from typing import Any
 import socketio
 from socketio.packet import CONNECT, EVENT, Packet
 
-from chatlab.recovery.connections import Connections
+from chatlab.recovery.connections import Connections, hang_up
 from chatlab.recovery.registry import Registry
 from chatlab.recovery.sessions import Position, Session
 
@@ -45,6 +45,8 @@ class Manager(socketio.AsyncManager):
         eio.on("disconnect", partial(self.connection_lost, eio.handlers["disconnect"]))
         server.save_session = partial(self.save_session, server.save_session)
         self.connections = Connections(eio, self.registry, self.get_participants)
+        self.registry.deliver = self.connections.deliver
+        self.registry.hang_up = self.connections.hang_up_soon
         self.registry.unnoticed = eio.ping_interval + 2 * eio.ping_timeout
 
     # A client connects
@@ -53,6 +55,7 @@ class Manager(socketio.AsyncManager):
         """Give a connection the session that it may take over, or a new one; return its sid."""
         self.registry.purge()
         auth = AUTH.get({})
+        await self.registry.fetch(auth)
         is_new = self.sid_from_eio_sid(eio_sid, namespace) is None
         if is_new and (allowed := self.registry.may_take_over(auth, namespace)):
             session, position = allowed
@@ -70,7 +73,7 @@ class Manager(socketio.AsyncManager):
     async def free(self, session: Session) -> bool:
         """Close the connection of a session; return whether it can still be taken over."""
         if session.live:
-            await self.connections.hang_up(session.eio_sid)
+            await hang_up(self.connections.get(session.eio_sid))
             connected = session.sid in self.registry.connected
             if connected and session.task is not asyncio.current_task():
                 return False  # a third connection of the client took it over first
@@ -224,7 +227,7 @@ class Manager(socketio.AsyncManager):
             return
         packets = encode(self.server.packet_class, event, data, namespace)
         rooms, skipped = as_tuple(room), as_tuple(options.get("skip_sid"))
-        await self.registry.record(namespace, rooms, skipped, packets, self.connections.deliver)
+        await self.registry.record(namespace, rooms, skipped, packets)
         await asyncio.sleep(0)  # lets other tasks run, even if a handler emits in a loop
 
 

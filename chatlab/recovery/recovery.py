@@ -15,11 +15,8 @@ from socketio.packet import Packet
 
 from chatlab.recovery.manager import Manager, packets_of
 from chatlab.recovery.registry import Registry
-from chatlab.recovery.sessions import Session
-from chatlab.recovery.store import NoStore, SessionStore
-
-WINDOW = 120
-"""Seconds for which a session is kept: the official server's default."""
+from chatlab.recovery.sessions import WINDOW, Session
+from chatlab.recovery.store import NoStore
 
 
 class Recovery:
@@ -44,14 +41,16 @@ class Recovery:
         self,
         max_disconnection_duration: float = WINDOW,
         *,
-        store: SessionStore | None = None,
+        store: NoStore | None = None,
         clock: Callable[[], float] = time.monotonic,
         first: int | None = None,
     ) -> None:
         # An official client keeps its old offset in a new session, until the first event there.
         # A later server begins with higher numbers, so it sees that this offset is too old.
-        first = time.time_ns() // 1000 if first is None else first
-        self.registry = Registry(max_disconnection_duration, store or NoStore(), clock, first)
+        store = store or NoStore()
+        if first is None:
+            first = 0 if store.shared else time.time_ns() // 1000
+        self.registry = Registry(max_disconnection_duration, store, clock, first)
         self.manager = Manager(self.registry)
 
     def options(self, serializer: type[Packet] = Packet) -> dict[str, Any]:
@@ -84,6 +83,11 @@ def session_of(sio: socketio.AsyncServer, sid: str) -> Session | None:
     """Return the session of a connected client, or None without recovery."""
     manager = sio.manager
     return manager.registry.connected.get(sid) if isinstance(manager, Manager) else None
+
+
+def cursor_of(sio: socketio.AsyncServer, sid: str) -> int:
+    """Return the position in the application's log up to which a recovered client has it."""
+    return session_of(sio, sid).sent.cursor
 
 
 def recovered(sio: socketio.AsyncServer, sid: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from chatlab.messages import MAX_OFFSET
 from chatlab.recovery.events import Event, Events, Rooms
 from chatlab.recovery.sessions import Position, Session, hashed
 from chatlab.recovery.store import NoStore
@@ -37,6 +38,10 @@ class Registry:
         self.unnoticed = 0.0
         """Seconds for which a connection may be dead before the server notices."""
         self.timer: asyncio.TimerHandle | None = None
+        self.deliver: Callable[[Event], None] = lambda event: None
+        """Sends an event to the connected clients that it is for."""
+        self.hang_up: Callable[[str], None] = lambda eio_sid: None
+        """Closes an Engine.IO connection."""
 
     async def load(self, cursor: int) -> None:
         """Load what an earlier server stored. It sent the log up to `cursor` at most."""
@@ -46,6 +51,7 @@ class Registry:
             session.sent = Position(cursor, last)
             self.sessions[session.pid_hash] = session
             self.put_away(session)
+        self.store.begin(self)
 
     async def close(self) -> None:
         """Store what still waits to be stored, and close the store."""
@@ -140,21 +146,59 @@ class Registry:
         rooms: Rooms,
         skipped: Rooms,
         packets: list[str | bytes],
-        deliver: Callable[[Event], None],
     ) -> None:
         """Number, keep and store an event if a client may miss it; then deliver it.
 
-        Events are delivered in the order of the calls.
+        Events are delivered in the order of the calls; those of several servers in the order in
+        which their store has them. Raises LogError if such a store cannot store it.
         """
         self.purge()
+        if self.store.shared:
+            await self.store.publish(Event(0, 0, namespace, rooms, skipped, packets))
+            return
         number = self.events.last + bool(self.sessions)
         event = Event(number, self.clock(), namespace, rooms, skipped, packets)
         if self.sessions:
             self.events.append(event)
             self.start_timer()
-            await self.store.add_event(event, partial(deliver, event))
+            await self.store.add_event(event, partial(self.deliver, event))
         else:
-            await self.store.flush(partial(deliver, event))
+            await self.store.flush(partial(self.deliver, event))
+
+    def take(self, event: Event) -> None:
+        """Keep and deliver an event of any server, with the number that a shared store gave it."""
+        self.events.append(event._replace(time=self.clock()))
+        self.start_timer()
+        self.deliver(event)
+
+    async def fetch(self, auth: dict[str, Any]) -> None:
+        """Get the session of a client from a store that servers share, where it may have moved."""
+        pid, offset = auth.get("pid"), auth.get("offset")
+        if not self.store.shared or not isinstance(pid, str) or not pid:
+            return
+        local = self.sessions.get(hashed(pid))
+        if local is not None and local.sid in self.connected:
+            return
+        moved = await self.store.claim(hashed(pid), Position.of(offset) or Position(0, 0))
+        self.give_up(hashed(pid), MAX_OFFSET)
+        if moved is not None:
+            # What another server has sent to it is not known here: the client says what it has.
+            moved.sent = Position(MAX_OFFSET, self.events.last)
+            self.sessions[moved.pid_hash] = moved
+            self.put_away(moved)
+
+    def give_up(self, pid_hash: str, claim: int) -> None:
+        """Let go of a session that was taken by another server, which has counted so many claims.
+
+        If there is a later claim, it was this server's own: the news is late.
+        """
+        session = self.sessions.get(pid_hash)
+        if session is None or session.claim >= claim:
+            return
+        del self.sessions[pid_hash]
+        self.away.pop(session.sid, None)
+        if self.connected.pop(session.sid, None):
+            self.hang_up(session.eio_sid)
 
     def start_timer(self) -> None:
         """Make sure that old sessions and events are forgotten even if no client connects."""
@@ -172,6 +216,7 @@ class Registry:
         now = self.clock()
         while self.away and (oldest := next(iter(self.away.values()))).left_at + self.window <= now:
             self.drop(oldest)
-        kept_for = self.window + self.unnoticed if self.sessions else 0
+        somebody = self.sessions or self.store.shared  # then it may be at another server
+        kept_for = self.window + self.unnoticed if somebody else 0
         if self.events.trim(now - kept_for, MOST_BYTES):
             self.store.delete_events(self.events.forgotten)

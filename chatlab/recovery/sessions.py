@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
+WINDOW = 120
+"""Seconds for which a session is kept: the official server's default."""
 SECRET = 18
 """Random bytes in a pid. A pid is all that a client needs to get a session."""
 OFFSET = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})", re.ASCII)
@@ -66,6 +68,8 @@ class Session:
     """The task that opens or closes that connection, or did so last."""
     overtaken: WeakSet[asyncio.Task[Any]] = field(default_factory=WeakSet)
     """Tasks of old connections that still ran when a newer connection took the session over."""
+    claim: int = 0
+    """How many times a server has taken it over from another one."""
     live: bool = False
     """Whether CONNECT was sent. No event is sent earlier: it would arrive before CONNECT."""
     recovered: bool = False

@@ -14,11 +14,14 @@ import sqlite3
 from collections.abc import Callable
 from functools import partial
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatlab.log import Batches, Writer, make_durable, transaction
 from chatlab.recovery.events import Event
 from chatlab.recovery.sessions import Position, Session
+
+if TYPE_CHECKING:
+    from chatlab.recovery.registry import Registry
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -46,12 +49,19 @@ class NoStore:
     are on the disk.
     """
 
+    shared = False
+    """Whether several servers use it: then it gives the numbers to events, and passes on those of
+    all servers."""
+
     async def open(self) -> Stored:
         """Return what an earlier server stored.
 
         Raises sqlite3.DatabaseError, with a sentence for the user, if the file cannot be used.
         """
         return [], [], 0
+
+    def begin(self, registry: Registry) -> None:
+        """Pass on to a registry what other servers do."""
 
     async def close(self) -> None:
         """Finish the waiting writes, and close the file."""
@@ -72,12 +82,21 @@ class NoStore:
     def delete_events(self, number: int) -> None:
         """Delete the events up to a number."""
 
+    async def publish(self, event: Event) -> None:
+        """Give an event its number, and pass it on to the registries of all servers."""
+
+    async def claim(self, pid_hash: str, position: Position) -> Session | None:
+        """Take the session of a client that may come from another server; None if there is none.
+
+        `position` is what the client has: read up to there.
+        """
+
     async def flush(self, then: Callable[[], None] = _nothing) -> None:
         """Wait for the writes before this."""
         then()
 
 
-class _Write(NamedTuple):
+class Write(NamedTuple):
     """A statement ("" to write nothing), and the callback for when it is on the disk."""
 
     sql: str
@@ -86,11 +105,46 @@ class _Write(NamedTuple):
     done: asyncio.Future[None]
 
 
-class SessionStore(NoStore):
-    """Sessions and events in two tables of the SQLite database `path`, which may have other tables.
+class QueuedStore(NoStore):
+    """A store that writes in the order of the calls, many writes at a time.
 
     Names of rooms, and what `save_session` keeps, must be values that JSON can express, or bytes.
     """
+
+    def _begin_writes(self) -> None:
+        self._batches = Batches(self._write_batch)
+
+    async def _execute(self, writes: list[Write]) -> None:
+        """Execute all in one transaction, or report why not."""
+        raise NotImplementedError
+
+    def storable_copy(self, value: Any) -> Any:
+        copy = of_text(as_text(value))
+        if copy != value:
+            raise TypeError(f"a store keeps what JSON can say, and not {value!r}")
+        return copy
+
+    async def flush(self, then: Callable[[], None] = _nothing) -> None:
+        await self._write("", (), then)
+
+    def _write(
+        self, sql: str, values: tuple[Any, ...], then: Callable[[], None] = _nothing
+    ) -> asyncio.Future[None]:
+        done = asyncio.get_running_loop().create_future()
+        self._batches.put(Write(sql, values, then, done))
+        return done
+
+    async def _write_batch(self, batch: list[Write]) -> None:
+        if writes := [write for write in batch if write.sql]:
+            await self._execute(writes)
+        for write in batch:
+            write.then()
+            if not write.done.done():
+                write.done.set_result(None)
+
+
+class SessionStore(QueuedStore):
+    """Sessions and events in two tables of the SQLite database `path`, beside other tables."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = path
@@ -104,7 +158,7 @@ class SessionStore(NoStore):
         except sqlite3.Error as error:
             await self._writer.close()
             raise type(error)(f"cannot keep sessions in {self.path}: {error}") from error
-        self._batches = Batches(self._write_batch)
+        self._begin_writes()
         return stored
 
     async def close(self) -> None:
@@ -112,14 +166,8 @@ class SessionStore(NoStore):
         await self._batches.close()
         await self._writer.close()
 
-    def storable_copy(self, value: Any) -> Any:
-        copy = _value(_text(value))
-        if copy != value:
-            raise TypeError(f"a store keeps what JSON can say, and not {value!r}")
-        return copy
-
     async def put_session(self, session: Session) -> None:
-        rooms, saved = _text(list(session.rooms.items())), _text(session.saved)
+        rooms, saved = as_text(list(session.rooms.items())), as_text(session.saved)
         values = session.sid, session.pid_hash, session.namespace, *session.start, rooms, saved
         await self._write("INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
@@ -127,33 +175,18 @@ class SessionStore(NoStore):
         self._write("DELETE FROM sessions WHERE sid = ?", (session.sid,))
 
     async def add_event(self, event: Event, then: Callable[[], None]) -> None:
-        texts = map(_text, (event.rooms, event.skipped, event.packets))
+        texts = map(as_text, (event.rooms, event.skipped, event.packets))
         values = (event.number, event.namespace, *texts)
         await self._write("INSERT INTO events VALUES (?, ?, ?, ?, ?)", values, then)
 
     def delete_events(self, number: int) -> None:
         self._write("DELETE FROM events WHERE number <= ?", (number,))
 
-    async def flush(self, then: Callable[[], None] = _nothing) -> None:
-        await self._write("", (), then)
-
-    def _write(
-        self, sql: str, values: tuple[Any, ...], then: Callable[[], None] = _nothing
-    ) -> asyncio.Future[None]:
-        done = asyncio.get_running_loop().create_future()
-        self._batches.put(_Write(sql, values, then, done))
-        return done
-
-    async def _write_batch(self, batch: list[_Write]) -> None:
+    async def _execute(self, writes: list[Write]) -> None:
         try:
-            if writes := [write for write in batch if write.sql]:
-                await self._writer.write(partial(_execute, writes))
+            await self._writer.write(partial(_execute, writes))
         except sqlite3.Error as error:
             self._writer.report(error)
-        for write in batch:
-            write.then()
-            if not write.done.done():
-                write.done.set_result(None)
 
 
 def _prepare(db: sqlite3.Connection) -> None:
@@ -161,36 +194,39 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.executescript(SCHEMA)
 
 
-def _execute(writes: list[_Write], db: sqlite3.Connection) -> None:
+def _execute(writes: list[Write], db: sqlite3.Connection) -> None:
     with transaction(db):
         for write in writes:
             db.execute(write.sql, write.values)
 
 
 def _read(db: sqlite3.Connection) -> Stored:
-    sessions = [_session(*row) for row in db.execute("SELECT * FROM sessions ORDER BY rowid")]
+    sessions = [session(*row) for row in db.execute("SELECT * FROM sessions ORDER BY rowid")]
     events = [_event(*row) for row in db.execute("SELECT * FROM events ORDER BY number")]
     numbers = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
     return sessions, events, next((number for (number,) in numbers), 0)
 
 
-def _session(
+def session(
     sid: str, pid_hash: str, namespace: str, cursor: int, number: int, rooms: str, saved: str
 ) -> Session:
-    start, data = Position(cursor, number), _value(saved)
-    return Session(sid, namespace, start, start, "", pid_hash, dict(_value(rooms)), data, data)
+    """Make a session of what a store has of it."""
+    start, data = Position(cursor, number), of_text(saved)
+    return Session(sid, namespace, start, start, "", pid_hash, dict(of_text(rooms)), data, data)
 
 
 def _event(number: int, namespace: str, rooms: str, skipped: str, packets: str) -> Event:
-    return Event(number, 0, namespace, tuple(_value(rooms)), _value(skipped), _value(packets))
+    return Event(number, 0, namespace, tuple(of_text(rooms)), of_text(skipped), of_text(packets))
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Return JSON. Bytes become an object with the key "base64"."""
     return json.dumps(value, default=lambda data: {"base64": base64.b64encode(data).decode()})
 
 
-def _value(text: str) -> Any:
+def of_text(text: str) -> Any:
+    """Return the value of JSON that `as_text` made."""
+
     def restored(found: dict[str, Any]) -> Any:
         return base64.b64decode(found["base64"]) if found.keys() == {"base64"} else found
 

@@ -10,8 +10,7 @@ import asyncio
 import functools
 import inspect
 import logging
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from os import PathLike
 from typing import Any
 
@@ -19,9 +18,9 @@ import socketio
 from aiohttp import hdrs, web
 from socketio.exceptions import ConnectionRefusedError
 
-from chatlab.log import Log, MessageLog
-from chatlab.messages import CHAT_MESSAGE, NOT_STORED, Refused, epoch_of, offset_of, takes_pages
-from chatlab.recovery import Recovery, recovered
+from chatlab.log import Log, LogError, log_at
+from chatlab.messages import CHAT_MESSAGE, Refused, epoch_of, offset_of, takes_pages
+from chatlab.recovery import Recovery, cursor_of, recovered
 from chatlab.server.delivery import Delivery
 from chatlab.server.origins import Origins
 from chatlab.server.packets import StrictPacket
@@ -51,6 +50,7 @@ def chat(sio: socketio.AsyncServer, log: Log) -> None:
     async def connect(sid: str, environ: dict[str, Any], auth: Any) -> None:
         try:
             offset = None if recovered(sio, sid) else offset_of(auth)
+            await log.reach(cursor_of(sio, sid) if offset is None else offset, epoch_of(auth))
             delivery.attach(sid, offset, epoch_of(auth), pages=takes_pages(auth))
         except Refused as refusal:
             raise ConnectionRefusedError(str(refusal), refusal.as_dict()) from None
@@ -66,8 +66,6 @@ def chat(sio: socketio.AsyncServer, log: Log) -> None:
             return await log.append(*_text_and_key(arguments))
         except Refused as refusal:
             return refusal.as_dict()
-        except sqlite3.Error as error:
-            return {"error": NOT_STORED, "message": f"the message could not be stored: {error}"}
 
 
 def create_app(
@@ -80,7 +78,10 @@ def create_app(
     origins: Iterable[str] = (),
     hosts: Collection[str] | None = None,
 ) -> web.Application:
-    """Make the web application of a chat server: its handlers, its log in the file `db`, the page.
+    """Make the web application of a chat server: its handlers, its log, the page.
+
+    `db` is the file of the log, or the address of a PostgreSQL ("postgresql://..."), which servers
+    can share.
 
     `server` makes the Socket.IO server: pass a function of your own to give it other options.
     `recovery` makes the sessions, if clients are to recover their connection's state. `keep` is how
@@ -91,19 +92,20 @@ def create_app(
     None means any name.
     The page sends a key with each text; a handler that does not accept it is called without it.
     Raises ValueError if one of `origins` is no address.
-    Starting the application raises sqlite3.DatabaseError if `db` cannot be used.
+    Starting the application raises sqlite3.DatabaseError or LogError if `db` cannot be used.
     """
     app = web.Application()
     logger = _engineio_logger()
     sessions = recovery() if recovery else None
     options = sessions.options(StrictPacket) if sessions else {"serializer": StrictPacket}
     sio = server(async_mode="aiohttp", engineio_logger=logger, **options)
-    log = MessageLog(db, keep=keep)
+    log = log_at(db, keep=keep)
     attach(sio, app)
     handlers(sio, log)
     drop_key(sio)
     app.cleanup_ctx.append(_opened(log, sessions))
     app.middlewares.insert(0, _upgradable)
+    app.router.add_get("/health", _health_of(log))
     pages = Origins(origins, hosts)
     pages.add_to(sio, app)
     Site(pages.frames).add_to(app)
@@ -162,7 +164,7 @@ def _is_websocket(request: web.Request) -> bool:
 
 
 def _opened(
-    log: MessageLog, sessions: Recovery | None
+    log: Log, sessions: Recovery | None
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def while_serving(app: web.Application) -> AsyncIterator[None]:
         async with log:
@@ -177,6 +179,19 @@ def _opened(
                 await sessions.close()
 
     return while_serving
+
+
+def _health_of(log: Log) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Make the handler that tells a load balancer whether clients should be sent here."""
+
+    async def health(request: web.Request) -> web.Response:
+        try:
+            await log.check()
+        except LogError as error:
+            return web.Response(status=503, text=f"{error}\n")
+        return web.Response(text="ok\n")
+
+    return health
 
 
 class _Errors(logging.Handler):

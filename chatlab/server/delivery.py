@@ -25,9 +25,17 @@ from engineio.packet import MESSAGE
 from engineio.packet import Packet as EnginePacket
 from socketio.packet import EVENT
 
-from chatlab.log import Log
-from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, CHAT_MESSAGES, Message, Place
-from chatlab.recovery import Position, Session, recovered, session_of, with_offset
+from chatlab.log import Log, LogError
+from chatlab.messages import (
+    CATCHING_UP,
+    CAUGHT_UP,
+    CHAT_MESSAGE,
+    CHAT_MESSAGES,
+    NOT_AVAILABLE,
+    Message,
+    Place,
+)
+from chatlab.recovery import Position, Session, hang_up, recovered, session_of, with_offset
 from chatlab.server.frames import frame, writable
 from chatlab.server.queue import PollQueue
 
@@ -72,7 +80,7 @@ class Delivery:
     def __init__(self, sio: socketio.AsyncServer, log: Log) -> None:
         self._sio, self._log = sio, log
         self._streams: dict[str, asyncio.Task[None]] = {}
-        self._newest = _Newest()
+        self._newest = _Newest(log.epoch)
         self._events, self._frames = lru_cache(SHARED)(_events), lru_cache(SHARED)(_frames)
         log.on_commit = self._add_newest
 
@@ -106,7 +114,7 @@ class Delivery:
             if offset is not None or place.outcome != "continued":
                 session.start = session.sent
         self._streams[sid] = self._sio.start_background_task(
-            self._stream, sid, session, place, pages
+            self._stream, sid, session, place, self._log.epoch, pages
         )
 
     def detach(self, sid: str) -> None:
@@ -114,24 +122,35 @@ class Delivery:
         if sid in self._streams:
             self._streams.pop(sid).cancel()
 
-    async def _stream(self, sid: str, session: Session | None, place: Place, pages: bool) -> None:
+    async def _stream(
+        self, sid: str, session: Session | None, place: Place, epoch: str | None, pages: bool
+    ) -> None:
         eio_sid = self._sio.manager.eio_sid_from_sid(sid, "/")
         socket = self._sio.eio.sockets.get(eio_sid)
         if socket is None or socket.closed:  # the client left before the stream began
             self._streams.pop(sid, None)
             return
         try:
-            await self._follow(socket, session, place, pages)
+            await self._follow(socket, session, place, epoch, pages)
+        except LogError:
+            self._streams.pop(sid, None)
+            await hang_up(socket)  # so that the client comes again, and has its place judged anew
         except Exception:
             self._streams.pop(sid, None)
             await self._sio.disconnect(sid)  # otherwise the client would wait for ever
             raise
 
     async def _follow(
-        self, socket: AsyncSocket, session: Session | None, place: Place, pages: bool
+        self,
+        socket: AsyncSocket,
+        session: Session | None,
+        place: Place,
+        epoch: str | None,
+        pages: bool,
     ) -> None:
-        """Send page after page to a connection, for ever.
+        """Send page after page to a connection, until the log fails or begins another epoch.
 
+        Raises LogError then.
         `queued` counts the characters that were put into the queue since the reader was last waited
         for. Some may have been taken meanwhile, so it is never too small.
         """
@@ -143,6 +162,8 @@ class Delivery:
                 caught_up = True
                 self._announce_caught_up(queue, place, cursor, sent)
             await self._log.newer(cursor)  # returns at once if the log is ahead
+            if self._log.epoch != epoch:
+                raise LogError(NOT_AVAILABLE, "another copy of the log has taken over")
             head = self._log.head
             page = await self._page(cursor)
             if not page or cursor < self._log.trimmed:  # its next message was deleted meanwhile
@@ -175,6 +196,8 @@ class Delivery:
         return sum(map(_size, page))
 
     def _add_newest(self, batch: list[Message]) -> None:
+        if self._newest.epoch != self._log.epoch:
+            self._newest = _Newest(self._log.epoch)
         self._newest.add(batch)
 
     async def _page(self, cursor: int) -> Page:
@@ -182,7 +205,7 @@ class Delivery:
 
         It has at least one event, if the log has a message after the cursor.
         """
-        page = self._newest.after(cursor)
+        page = self._newest.after(cursor) if self._newest.epoch == self._log.epoch else None
         if page is None:
             page = tuple(map(_numbered, await self._log.after(cursor, PAGE)))
         sizes = accumulate(map(_size, page))
@@ -200,9 +223,10 @@ class Delivery:
 
 
 class _Newest:
-    """The newest messages, encoded once for all connections."""
+    """The newest messages of an epoch, encoded once for all connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, epoch: str | None) -> None:
+        self.epoch = epoch
         self._encoded: list[Numbered] = []
         self._size = 0
         self._dropped = 0
@@ -210,6 +234,8 @@ class _Newest:
 
     def add(self, batch: list[Message]) -> None:
         """Add committed messages, and drop the oldest ones if there are too many."""
+        if self._encoded and batch[0].offset != self._encoded[-1][0] + 1:
+            self._encoded, self._size = [], 0  # those between were deleted before they were read
         if not self._encoded:
             self._dropped = batch[0].offset - 1
         added = list(map(_numbered, batch))

@@ -1,11 +1,15 @@
 """The chat page in a real browser, against the real server."""
 
+from functools import partial
+
 import pytest
 from aiohttp import web
 from playwright.sync_api import expect
+from socketio.exceptions import ConnectionRefusedError as Refusal
 from tabs import Tab, address, rewrite
 
 from chatlab.harness.background import BackgroundServer
+from chatlab.messages import NOT_AVAILABLE
 from chatlab.page import BROWSER_CLIENT
 from chatlab.server import create_app
 
@@ -123,6 +127,24 @@ def test_refused_connection_is_said_and_not_awaited(context, server):
     expect(page.get_by_role("status")).to_have_text("not connected")
     expect(page.get_by_role("alert")).to_contain_text("The server refuses: an offset is a whole")
     expect(page.get_by_role("button", name="Reconnect")).to_be_visible()
+
+
+def test_connection_that_is_refused_for_now_is_asked_for_again(context, db):
+    """A server whose log cannot be read says so; the page comes again until it can."""
+    refusals = [Refusal("no log", {"error": NOT_AVAILABLE, "message": "no log"})] * 2
+
+    def hesitant(sio, log):
+        @sio.event
+        async def connect(sid, environ, auth):
+            if refusals:
+                raise refusals.pop()
+
+    with BackgroundServer(partial(create_app, hesitant, db=db), name="hesitant") as server:
+        page = context.new_page()
+        page.goto(address(server))
+        expect(page.get_by_role("status")).to_have_text("connected")
+        expect(page.get_by_role("alert")).to_be_hidden()
+    assert not refusals
 
 
 def test_message_without_a_connection_waits_for_it(open_tab):

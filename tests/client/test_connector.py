@@ -18,7 +18,7 @@ from chatlab.client.tab import ChatClient
 from chatlab.harness.background import BackgroundServer
 from chatlab.harness.network import Link
 from chatlab.history.events import History
-from chatlab.messages import CHAT_MESSAGE
+from chatlab.messages import CHAT_MESSAGE, NOT_AVAILABLE
 from chatlab.server.app import create_app
 
 PATIENCE = 20
@@ -186,6 +186,25 @@ async def test_tab_that_is_refused_when_it_comes_back_stays_away(tab, server):
     server.start()
     await ann.until(lambda: not ann.returning)
     assert not ann.connected
+
+
+async def test_tab_that_is_refused_for_now_comes_again(tab, server):
+    """It is told that the log cannot be read; the control is the tab that stays away above."""
+    refusals = [Refusal("later", {"error": NOT_AVAILABLE, "message": "later"})] * 3
+
+    def hesitant(sio, log):
+        @sio.event
+        async def connect(sid, environ, auth):
+            if refusals:
+                raise refusals.pop()
+
+    ann = await tab()
+    server.stop()
+    await ann.until(lambda: not ann.connected)
+    server.build = partial(create_app, hesitant, db=server.build.keywords["db"])
+    server.start()
+    await ann.until(lambda: ann.connected)
+    assert not refusals
 
 
 @every_transport

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sqlite3
 from functools import partial
 
 import pytest
@@ -16,8 +15,8 @@ from chatlab.client.tab import ChatClient
 from chatlab.harness.background import BackgroundServer
 from chatlab.history.events import History
 from chatlab.lab.lab import Lab
-from chatlab.log.sqlite import MessageLog
-from chatlab.messages import NOT_STORED
+from chatlab.log import LogError, MessageLog
+from chatlab.messages import NOT_STORED, PERHAPS_STORED
 from chatlab.server.app import chat, create_app
 
 
@@ -131,14 +130,15 @@ async def test_restart_and_kill_of_the_server_lose_nothing():
         assert ann.messages == ["before 0", "after 0", "before 1", "after 1"]
 
 
-async def test_message_that_cannot_be_stored_now_is_sent_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", [NOT_STORED, PERHAPS_STORED])
+async def test_message_that_cannot_be_stored_now_is_sent_again(tmp_path, monkeypatch, name):
     """A full disk is no refusal: the messages wait in their order until there is room."""
     failures, append = [2], MessageLog.append
 
     async def append_at_last(log, text, key):
         if failures[0]:
             failures[0] -= 1
-            raise sqlite3.OperationalError("database or disk is full")
+            raise LogError(name, "database or disk is full")
         return await append(log, text, key)
 
     monkeypatch.setattr(MessageLog, "append", append_at_last)
@@ -151,11 +151,6 @@ async def test_message_that_cannot_be_stored_now_is_sent_again(tmp_path, monkeyp
         await ann.close()
     assert [event.kind for event in history].count("retry") == 3  # two of "one", and "two" after it
     assert ann.refused == []
-
-
-def test_error_that_is_worth_another_attempt_has_one_name():
-    """Client and server share it."""
-    assert NOT_STORED == "not stored"
 
 
 async def test_message_without_an_answer_in_time_is_sent_again(tmp_path, monkeypatch):

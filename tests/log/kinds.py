@@ -1,15 +1,17 @@
 """The kinds of log that the suite of the contract tests, and how a test gets inside each of them.
 
-A kind says how to make a log, which errors its database raises, and how to hold or to refuse a
-transaction in the middle. A log in another database brings a kind of its own.
+A kind says how to make a log, and how to hold or to refuse a transaction in the middle. A log in
+another database brings a kind of its own.
 """
 
 import asyncio
-import sqlite3
 import threading
 from contextlib import asynccontextmanager
 
-from chatlab.log import MessageLog
+import asyncpg
+from databases import url_of
+
+from chatlab.log import MessageLog, PostgresLog
 
 TRIGGER = "CREATE TEMP TRIGGER {name} AFTER INSERT ON main.messages BEGIN {what}; END"
 """A TEMP trigger belongs to one connection: here to the one that writes."""
@@ -21,7 +23,10 @@ class SqliteKind:
     """`MessageLog`. Its transactions run on a thread, so a test can hold one and look beside it."""
 
     make = MessageLog
-    error = sqlite3.Error
+
+    @staticmethod
+    async def restore(path):
+        """Begin another epoch: nothing is to be done, each server begins its own."""
 
     @staticmethod
     @asynccontextmanager
@@ -66,6 +71,86 @@ class SqliteKind:
         await log._writer.run(prepare)
 
 
+RESTORE = """
+ALTER TABLE messages RENAME TO old;
+CREATE TABLE messages (LIKE old INCLUDING ALL);
+INSERT INTO messages SELECT * FROM old;
+DROP TABLE old CASCADE;
+"""
+"""What a restored dump leaves: another table with the same rows."""
+TRIGGERS = """
+CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN IF NEW.content = '{text}' THEN {what}; END IF; RETURN NULL; END $$;
+CREATE {kind} {name} AFTER INSERT ON messages {when} FOR EACH ROW EXECUTE FUNCTION {name}();
+"""
+GATE = 7
+"""The number of the lock at which a transaction is held."""
+AT_GATE = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND NOT granted"
+
+
+class PostgresKind:
+    """`PostgresLog`. Triggers in the database hold or refuse a transaction."""
+
+    @staticmethod
+    def make(path, **options):
+        return PostgresLog(url_of(path), **options)
+
+    @staticmethod
+    async def restore(path):
+        """Begin another epoch."""
+        async with connected(url_of(path)) as db, db.transaction():
+            await db.execute(RESTORE)
+
+    @staticmethod
+    @asynccontextmanager
+    async def held(log, text):
+        """Hold the transaction that inserts this text: it waits for a lock that the test has."""
+        async with connected(log.url) as db:
+            what = f"PERFORM pg_advisory_xact_lock({GATE})"
+            await db.execute(
+                TRIGGERS.format(name="holds", kind="TRIGGER", text=text, what=what, when="")
+            )
+            await db.execute("SELECT pg_advisory_lock($1)", GATE)
+            reached = asyncio.Event()
+            watching = asyncio.create_task(PostgresKind._watch(db, reached))
+            try:
+                yield reached
+                await watching
+            finally:
+                watching.cancel()
+        # The end of the connection opens the gate.
+
+    @staticmethod
+    async def _watch(db, reached):
+        while not await db.fetchval(AT_GATE, GATE):  # noqa: ASYNC110  the database wakes nobody
+            await asyncio.sleep(0.005)
+        reached.set()
+
+    @staticmethod
+    async def refuse(log, text, moment):
+        """Let each transaction with this text fail: at its INSERT, or only at its COMMIT."""
+        kind, when = (
+            ("TRIGGER", "")
+            if moment == "insert"
+            else ("CONSTRAINT TRIGGER", "DEFERRABLE INITIALLY DEFERRED")
+        )
+        what = "RAISE EXCEPTION 'not this text'"
+        async with connected(log.url) as db:
+            await db.execute(
+                TRIGGERS.format(name="refuses", kind=kind, text=text, what=what, when=when)
+            )
+
+
+@asynccontextmanager
+async def connected(url):
+    """A connection of the test's own to a database."""
+    db = await asyncpg.connect(url)
+    try:
+        yield db
+    finally:
+        await db.close()
+
+
 async def life(make, path, *texts):
     """Let a server store some messages and stop; return the name of its epoch."""
     async with make(path) as log:
@@ -79,4 +164,8 @@ async def places(make, path, *positions):
     """Return the place of each (offset, epoch) in the log that a new server opens."""
     async with make(path) as log:
         await log.begin_epoch()
-        return [log.place(offset, epoch) for offset, epoch in positions]
+        found = []
+        for offset, epoch in positions:
+            await log.reach(offset, epoch)
+            found.append(log.place(offset, epoch))
+        return found

@@ -2,14 +2,17 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 
+import kinds
 import pytest
-from kinds import SqliteKind, life, places
+from kinds import PostgresKind, SqliteKind, places
 from support import turns
 
-from chatlab.messages import Message, Refused
+from chatlab.log import LogError
+from chatlab.messages import NOT_STORED, Message, Refused
 
-KINDS = [SqliteKind]
+KINDS = [SqliteKind, PostgresKind]
 """The kinds of log that keep the contract. Their `make` takes (path, keep=..., on_commit=...)."""
 
 
@@ -26,6 +29,18 @@ def make(kind):
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "chat.db"
+
+
+@pytest.fixture
+def life(kind):
+    """Let a server live in an epoch of its own."""
+
+    async def life(path, *texts):
+        epoch = await kinds.life(kind.make, path, *texts)
+        await kind.restore(path)
+        return epoch
+
+    return life
 
 
 async def outcomes(make, path, *positions):
@@ -82,7 +97,7 @@ async def append_beside_refused(kind, log, announced):
         *(log.append(text, f"key {n}") for n, text in enumerate(texts)), return_exceptions=True
     )
     assert [result for result in results if isinstance(result, int)] == [1, 2, 3]
-    assert isinstance(results[1], kind.error) and isinstance(results[3], kind.error)
+    assert isinstance(results[1], LogError) and isinstance(results[3], LogError)
     assert log.head == 3 and await log.find("key 1") is None
     assert await log.append("good", "key 1") == 4
     stored = [Message(n + 1, text) for n, text in enumerate(("a", "b", "c", "good"))]
@@ -111,7 +126,7 @@ async def test_batch_that_the_database_refuses_is_not_announced(kind, path):
         await kind.refuse(log, "bad", "commit")
         waiting = asyncio.ensure_future(log.newer(0))
         for _ in range(2):
-            with pytest.raises(kind.error):
+            with pytest.raises(LogError):
                 await log.append("bad")
         assert not waiting.done() and announced == [] == await log.after(0)
         assert await log.append("good") == 1
@@ -181,9 +196,6 @@ class NaiveLog:
     message that is refused takes an offset.
     """
 
-    error = ZeroDivisionError
-    """What its database raises."""
-
     def __init__(self, fault):
         self.fault, self.last, self.stored, self.announced = fault, 0, [], []
         self.hold, self.committed = None, asyncio.Event()
@@ -199,7 +211,7 @@ class NaiveLog:
             return message.offset
         if text == "bad":
             self.last -= self.fault != "burns"
-            raise self.error
+            raise LogError(NOT_STORED, "not this text")
         if self.fault == "visible":
             self.stored.append(message)
         if self.hold:
@@ -348,10 +360,10 @@ async def test_log_keeps_the_newest_messages(make, path):
         assert (log.trimmed, log.head) == (13, 16)
 
 
-async def test_offset_of_an_earlier_epoch_is_valid_up_to_where_that_epoch_came(make, path):
+async def test_offset_of_an_earlier_epoch_is_valid_up_to_where_that_epoch_came(make, life, path):
     """A greater offset never existed, so the client starts again."""
-    first = await life(make, path, "1", "2")
-    second = await life(make, path, "3")
+    first = await life(path, "1", "2")
+    second = await life(path, "3")
     assert first != second
     found = await places(make, path, (2, first), (3, first), (3, second), (0, first), (4, second))
     assert found == [
@@ -359,19 +371,19 @@ async def test_offset_of_an_earlier_epoch_is_valid_up_to_where_that_epoch_came(m
     ]  # fmt: skip
 
 
-async def test_epoch_without_a_message_is_known_too(make, path):
+async def test_epoch_without_a_message_is_known_too(make, life, path):
     """A client may have connected in it, with an offset from before."""
-    await life(make, path, "1", "2")
-    quiet = await life(make, path)
-    await life(make, path, "3")
+    await life(path, "1", "2")
+    quiet = await life(path)
+    await life(path, "3")
     found = await places(make, path, (2, quiet), (3, quiet))
     assert found == [(2, "continued"), (0, "reset")]
 
 
-async def test_unknown_epoch_is_reset(make, path, tmp_path):
+async def test_unknown_epoch_is_reset(make, life, path, tmp_path):
     """Also in a longer log. Only a client without a message goes on: it has nothing to forget."""
-    other = await life(make, tmp_path / "other.db", "a", "b")
-    await life(make, path, "1", "2", "3")
+    other = await life(tmp_path / "other.db", "a", "b")
+    await life(path, "1", "2", "3")
     found = await outcomes(make, path, (2, other), (0, other), (3, "made up"), (3, ""))
     assert found == ["reset", "continued", "reset", "reset"]
 
@@ -396,9 +408,9 @@ async def test_client_behind_the_deleted_messages_of_its_epoch_has_a_gap(make, p
         assert log.place(1, "made up") == (3, "reset")
 
 
-async def test_client_without_an_epoch_is_believed_unless_it_is_ahead(make, path):
+async def test_client_without_an_epoch_is_believed_unless_it_is_ahead(make, life, path):
     """The page of the tutorial knows no epoch."""
-    await life(make, path, "1", "2")
+    await life(path, "1", "2")
     found = await places(make, path, (0, None), (2, None), (3, None))
     assert found == [(0, "continued"), (2, "continued"), (0, "reset")]
 
@@ -431,5 +443,5 @@ async def test_log_that_does_not_tell_epochs_apart_fails(path):
     """A control: the check of the suite notices it."""
     with pytest.raises(AssertionError):
         await test_offset_of_an_earlier_epoch_is_valid_up_to_where_that_epoch_came(
-            OneEpochLog, path
+            OneEpochLog, partial(kinds.life, OneEpochLog), path
         )

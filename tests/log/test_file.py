@@ -17,6 +17,7 @@ from support import serving, stored
 
 import chatlab.log.file
 from chatlab.harness.background import BackgroundServer
+from chatlab.log import LogError
 from chatlab.log.file import PARTS
 from chatlab.log.sqlite import MessageLog
 from chatlab.recovery.store import SessionStore
@@ -248,7 +249,7 @@ LOSSES = [moved, deleted, replaced, without_wal, without_shm]
 async def not_stored(log, *texts):
     """Raise AssertionError unless each append fails, because the file has gone."""
     for text in texts:
-        with pytest.raises(sqlite3.OperationalError, match="moved, replaced or deleted"):
+        with pytest.raises(LogError, match="moved, replaced or deleted"):
             await log.append(text)
 
 
@@ -341,7 +342,7 @@ async def test_lock_that_is_deleted_ends_the_server(path):
     async with served(path) as log:
         await log.append("a")
         path.with_name("chat.db.serving").unlink()
-        with pytest.raises(sqlite3.OperationalError, match="moved, replaced or deleted"):
+        with pytest.raises(LogError, match="moved, replaced or deleted"):
             await log.append("b")
 
 

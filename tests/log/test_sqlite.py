@@ -14,9 +14,12 @@ from support import asked, turns
 
 import chatlab.log.database
 import chatlab.log.sqlite
+from chatlab.log import LogError
 from chatlab.log.database import PRAGMAS, TRIES
 from chatlab.log.sqlite import SCHEMA, MessageLog, head_of
 from chatlab.messages import Message
+
+NOT_STORED = "the message could not be stored"
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ async def test_locked_database_is_an_error_and_the_log_goes_on(path, monkeypatch
     async with MessageLog(path) as log:
         with beside(path) as database:
             database.execute("BEGIN IMMEDIATE")
-            with pytest.raises(sqlite3.OperationalError, match="locked"):
+            with pytest.raises(LogError, match="locked"):
                 await log.append("a")
             database.execute("ROLLBACK")
         assert await log.append("b") == 1
@@ -91,9 +94,11 @@ async def test_locked_database_fails_all_that_wait_at_once(path, monkeypatch):
             database.execute("BEGIN IMMEDIATE")
             sending = [log.append(str(n)) for n in range(20)]
             outcomes = await asyncio.gather(*sending, return_exceptions=True)
-            assert {str(error) for error in outcomes} == {"database is locked"}
+            assert {str(error) for error in outcomes} == {
+                "the message could not be stored: database is locked"
+            }
             assert len({id(error) for error in outcomes}) == 20  # each is raised by itself
-            with pytest.raises(sqlite3.OperationalError):
+            with pytest.raises(LogError):
                 await log.append("later")
             database.execute("ROLLBACK")
         assert tries == [[str(n) for n in range(20)]] * TRIES + [["later"]]  # patience is used up
@@ -139,7 +144,7 @@ async def test_full_disk_is_an_error_and_the_log_goes_on(path):
         outcomes = await asyncio.gather(
             *(log.append("x" * 9000) for _ in range(3)), return_exceptions=True
         )
-        assert [str(error) for error in outcomes] == ["database or disk is full"] * 3
+        assert [str(error) for error in outcomes] == [f"{NOT_STORED}: database or disk is full"] * 3
         await asked(log, "PRAGMA max_page_count = 1000000")
         assert await log.append("after") == 2
         assert announced == await log.after(0) == [Message(1, "before"), Message(2, "after")]
@@ -306,7 +311,7 @@ async def test_batch_that_fails_trims_nothing(path):
     async with MessageLog(path, keep=1) as log:
         await log.append("1")
         await asked(log, "PRAGMA query_only = 1")
-        with pytest.raises(sqlite3.OperationalError):
+        with pytest.raises(LogError):
             await log.append("2")
         assert log.trimmed == 0 and await log.after(0) == [(1, "1")]
 

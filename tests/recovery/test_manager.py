@@ -10,6 +10,7 @@ from recovering import come_and_go, events, nothing_more
 from socketio.packet import CONNECT, Packet
 from support import Hold, here, turns, wired
 
+from chatlab.recovery.connections import hang_up
 from chatlab.recovery.manager import Manager
 from chatlab.recovery.recovery import WINDOW, recovered, session_of
 
@@ -79,7 +80,7 @@ async def test_client_that_leaves_during_the_connect_handler_is_not_kept_as_here
     async with wired(server.url) as wire:
         await wire.ws.send_str('40{"pid":""}')
         await hold.reached.wait()
-        await server.manager.connections.hang_up(next(iter(server.sio.eio.sockets)))
+        await hang_up(next(iter(server.sio.eio.sockets.values())))
         assert await wire.packet() == "1"
         hold.released.set()
         await turns()
@@ -157,7 +158,7 @@ async def test_disconnect_handler_that_fails_does_no_harm(server):
     async with here(server, {"pid": first["pid"]}) as (_, second):
         assert second == first
         # A task closes it that does not end then, like the task that checks the heartbeats.
-        await server.manager.connections.hang_up(session_of(server.sio, first["sid"]).eio_sid)
+        await hang_up(server.manager.connections.get(session_of(server.sio, first["sid"]).eio_sid))
         assert not server.registry.connected and not server.manager.rooms
 
 

@@ -11,6 +11,9 @@ const ANSWER_WITHIN = 10_000; // milliseconds; then the message is sent again
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 
+// The errors after which a message may be sent again with its key: all others are final.
+export const sendAgain = new Set(["not stored", "perhaps stored"]);
+
 // 128 random bits. `crypto.randomUUID` would be shorter, but a page that was loaded over plain http
 // from another machine does not have it.
 export function newKey() {
@@ -117,7 +120,7 @@ export class Outbox {
   #answered(message, answer) {
     if (message !== this.current) return;
     if (!answer?.error) this.#stored(message, answer); // also if a server acknowledges with nothing
-    else if (answer.error === "not stored") this.#tryLater(answer.message ?? answer.error);
+    else if (sendAgain.has(answer.error)) this.#tryLater(answer.message ?? answer.error);
     else this.#refuse(message, String(answer.message ?? answer.error));
   }
 

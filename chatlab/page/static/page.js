@@ -6,7 +6,7 @@ import { Earlier } from "./earlier.js";
 import { Join, signed } from "./join.js";
 import { MessageList } from "./list.js";
 import { refusedAddress } from "./origin.js";
-import { Outbox } from "./outbox.js";
+import { Outbox, pauseAfter, sendAgain } from "./outbox.js";
 import { showPending } from "./pending.js";
 import { Reporter } from "./reporter.js";
 import { SavedList } from "./saved.js";
@@ -169,7 +169,7 @@ function send(content, key, answered) {
   old.add(key);
   socket.emit("chat message", content, key, (answer) => {
     if (!answer?.error) reporter.report("acknowledge", content, numbered(answer));
-    else if (answer.error !== "not stored") reporter.report("refuse", content);
+    else if (!sendAgain.has(answer.error)) reporter.report("refuse", content);
     answered(answer);
   });
 }
@@ -220,7 +220,21 @@ function start() {
   socket.on("chat messages", show); // from a server that sends its place
 
   // `active` is false if the server refused or disconnected us: the client does not try again.
-  const wanted = () => !dropped && socket.active;
+  // If the server refuses only for now, this page does: `again` is the timer, `refusals` in a row.
+  let again;
+  let refusals = 0;
+  const wanted = () => !dropped && (socket.active || again !== undefined);
+  const comeAgain = () => {
+    refusals += 1;
+    again = setTimeout(() => {
+      again = undefined;
+      socket.connect();
+    }, pauseAfter(refusals));
+  };
+  const stopComing = () => {
+    clearTimeout(again);
+    again = undefined;
+  };
   const showState = () => {
     const absent = dropped ? "line dropped" : wanted() ? "connecting …" : "not connected";
     state.textContent = socket.connected ? "connected" : absent;
@@ -230,6 +244,7 @@ function start() {
   let first = true; // whether this page has had no connection yet
   socket.on("connect", () => {
     problem.textContent = "";
+    refusals = 0;
     join.entered();
     showState();
     reporter.report(first ? "load" : "reconnect");
@@ -250,6 +265,7 @@ function start() {
   socket.on("connect_error", async (error) => {
     if (join.concerns(error)) join.ask(error);
     else if (error.data) problem.textContent = `The server refuses: ${error.message}`;
+    if (error.data?.error === "not available" && !dropped) comeAgain();
     showState();
     reporter.report();
     const refused = error.data ? "" : await refusedAddress();
@@ -258,6 +274,7 @@ function start() {
 
   toggle.onclick = () => {
     dropped = wanted();
+    stopComing();
     socket.io.reconnection(!dropped);
     if (!dropped) socket.connect();
     else if (socket.connected) socket.io.engine.close();
