@@ -80,7 +80,7 @@ class Delivery:
     def __init__(self, sio: socketio.AsyncServer, log: Log) -> None:
         self._sio, self._log = sio, log
         self._streams: dict[str, asyncio.Task[None]] = {}
-        self._newest = _Newest(log.epoch)
+        self._newest = _Newest(None)
         self._events, self._frames = lru_cache(SHARED)(_events), lru_cache(SHARED)(_frames)
         log.on_commit = self._add_newest
 
