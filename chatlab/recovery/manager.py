@@ -46,7 +46,7 @@ class Manager(socketio.AsyncManager):
         server.save_session = partial(self.save_session, server.save_session)
         self.connections = Connections(eio, self.registry, self.get_participants)
         self.registry.deliver = self.connections.deliver
-        self.registry.hang_up = self.connections.hang_up_soon
+        self.registry.neighbours.hang_up = self.connections.hang_up_soon
         self.registry.unnoticed = eio.ping_interval + 2 * eio.ping_timeout
 
     # A client connects
@@ -55,7 +55,7 @@ class Manager(socketio.AsyncManager):
         """Give a connection the session that it may take over, or a new one; return its sid."""
         self.registry.purge()
         auth = AUTH.get({})
-        await self.registry.fetch(auth)
+        await self.registry.neighbours.fetch(auth)
         is_new = self.sid_from_eio_sid(eio_sid, namespace) is None
         if is_new and (allowed := self.registry.may_take_over(auth, namespace)):
             session, position = allowed

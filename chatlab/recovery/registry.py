@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from chatlab.messages import MAX_OFFSET
 from chatlab.recovery.events import Event, Events, Rooms
+from chatlab.recovery.neighbours import Neighbours
 from chatlab.recovery.sessions import Position, Session, hashed
 from chatlab.recovery.store import NoStore
 
@@ -40,8 +40,7 @@ class Registry:
         self.timer: asyncio.TimerHandle | None = None
         self.deliver: Callable[[Event], None] = lambda event: None
         """Sends an event to the connected clients that it is for."""
-        self.hang_up: Callable[[str], None] = lambda eio_sid: None
-        """Closes an Engine.IO connection."""
+        self.neighbours = Neighbours(self)
 
     async def load(self, cursor: int) -> None:
         """Load what an earlier server stored. It sent the log up to `cursor` at most."""
@@ -51,7 +50,7 @@ class Registry:
             session.sent = Position(cursor, last)
             self.sessions[session.pid_hash] = session
             self.put_away(session)
-        self.store.begin(self)
+        self.store.begin(self.neighbours)
 
     async def close(self) -> None:
         """Store what still waits to be stored, and close the store."""
@@ -164,41 +163,6 @@ class Registry:
             await self.store.add_event(event, partial(self.deliver, event))
         else:
             await self.store.flush(partial(self.deliver, event))
-
-    def take(self, event: Event) -> None:
-        """Keep and deliver an event of any server, with the number that a shared store gave it."""
-        self.events.append(event._replace(time=self.clock()))
-        self.start_timer()
-        self.deliver(event)
-
-    async def fetch(self, auth: dict[str, Any]) -> None:
-        """Get the session of a client from a store that servers share, where it may have moved."""
-        pid, offset = auth.get("pid"), auth.get("offset")
-        if not self.store.shared or not isinstance(pid, str) or not pid:
-            return
-        local = self.sessions.get(hashed(pid))
-        if local is not None and local.sid in self.connected:
-            return
-        moved = await self.store.claim(hashed(pid), Position.of(offset) or Position(0, 0))
-        self.give_up(hashed(pid), MAX_OFFSET)
-        if moved is not None:
-            # What another server has sent to it is not known here: the client says what it has.
-            moved.sent = Position(MAX_OFFSET, self.events.last)
-            self.sessions[moved.pid_hash] = moved
-            self.put_away(moved)
-
-    def give_up(self, pid_hash: str, claim: int) -> None:
-        """Let go of a session that was taken by another server, which has counted so many claims.
-
-        If there is a later claim, it was this server's own: the news is late.
-        """
-        session = self.sessions.get(pid_hash)
-        if session is None or session.claim >= claim:
-            return
-        del self.sessions[pid_hash]
-        self.away.pop(session.sid, None)
-        if self.connected.pop(session.sid, None):
-            self.hang_up(session.eio_sid)
 
     def start_timer(self) -> None:
         """Make sure that old sessions and events are forgotten even if no client connects."""

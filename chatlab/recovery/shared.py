@@ -20,7 +20,7 @@ from chatlab.recovery.store import QueuedStore, Stored, Write, as_text, of_text,
 if TYPE_CHECKING:
     from asyncpg import Connection
 
-    from chatlab.recovery.registry import Registry
+    from chatlab.recovery.neighbours import Neighbours
 
 SCHEMA = "recovery"
 """Where its tables are in the database: those of the messages are beside it."""
@@ -73,7 +73,7 @@ class SharedStore(QueuedStore):
         self._window = window
         self._log = EventLog(url, schema=SCHEMA, keep=KEPT_EVENTS, on_commit=self._take)
         self._early: list[Message] = []
-        self._registry: Registry | None = None
+        self._neighbours: Neighbours | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> Stored:
@@ -84,10 +84,11 @@ class SharedStore(QueuedStore):
         events = [_event(message) for message in await self._log.after(0)]
         return [], events, events[-1].number if events else self._log.head
 
-    def begin(self, registry: Registry) -> None:
-        self._registry = registry
-        last = registry.events.last
-        self._take([message for message in self._early if message.offset > last])
+    def begin(self, neighbours: Neighbours) -> None:
+        self._neighbours, self._epoch = neighbours, self._log.epoch
+        last, early = neighbours.registry.events.last, self._early
+        self._early = []
+        self._take([message for message in early if message.offset > last])
         self._tasks = [asyncio.create_task(work()) for work in (self._see, self._hear)]
 
     async def close(self) -> None:
@@ -129,16 +130,19 @@ class SharedStore(QueuedStore):
 
     def _take(self, batch: list[Message]) -> None:
         """Pass on events, or keep them until somebody takes them."""
-        if self._registry is None:
+        if self._neighbours is None:
             self._early += batch
             return
+        if self._epoch != self._log.epoch:  # another copy of the database, which gives them anew
+            self._epoch = self._log.epoch
+            self._neighbours.start_anew(batch[0].offset - 1)
         for message in batch:
-            self._registry.take(_event(message))
+            self._neighbours.take(_event(message))
 
     async def _see(self) -> None:
         """Say again and again which clients are here, and forget the sessions of others."""
         while True:
-            here = [session.pid_hash for session in self._registry.connected.values()]
+            here = [session.pid_hash for session in self._neighbours.registry.connected.values()]
             self._write(SEE, (here,))
             self._write(FORGET, (self._window * (1 + SEE_EVERY),))
             await asyncio.sleep(self._window * SEE_EVERY)
@@ -150,7 +154,7 @@ class SharedStore(QueuedStore):
     def _heard(self, said: str) -> None:
         pid_hash, _, claim = said.partition(" ")
         if claim.isdecimal():
-            self._registry.give_up(pid_hash, int(claim))
+            self._neighbours.give_up(pid_hash, int(claim))
 
 
 def _event(message: Message) -> Event:

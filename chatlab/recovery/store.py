@@ -21,7 +21,7 @@ from chatlab.recovery.events import Event
 from chatlab.recovery.sessions import Position, Session
 
 if TYPE_CHECKING:
-    from chatlab.recovery.registry import Registry
+    from chatlab.recovery.neighbours import Neighbours
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -60,8 +60,8 @@ class NoStore:
         """
         return [], [], 0
 
-    def begin(self, registry: Registry) -> None:
-        """Pass on to a registry what other servers do."""
+    def begin(self, neighbours: Neighbours) -> None:
+        """Begin to tell what other servers do."""
 
     async def close(self) -> None:
         """Finish the waiting writes, and close the file."""

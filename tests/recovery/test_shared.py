@@ -5,6 +5,7 @@ import contextlib
 import json
 from functools import partial
 
+import asyncpg
 import pytest
 from databases import url_of
 from support import here, serving, turns
@@ -12,8 +13,10 @@ from support import here, serving, turns
 import chatlab.recovery.shared
 from chatlab.client import ChatClient
 from chatlab.history import History, check
+from chatlab.log import LogError
 from chatlab.log.schema import EPOCH
 from chatlab.recovery import Recovery, SharedStore, recovered
+from chatlab.recovery.shared import SCHEMA
 from chatlab.server import chat
 
 PATIENCE = 60
@@ -168,6 +171,55 @@ async def test_session_of_an_earlier_epoch_is_not_recovered(url):
         assert second["pid"] != first["pid"]
 
 
+TAKE_OVER = """
+DELETE FROM messages WHERE id > 2;
+UPDATE head SET last = 2;
+ALTER TABLE messages RENAME TO old;
+CREATE TABLE messages (LIKE old INCLUDING ALL);
+INSERT INTO messages SELECT * FROM old;
+DROP TABLE old CASCADE;
+"""
+"""Another copy of the database, which lacks the newest events."""
+CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+
+async def test_client_is_cut_off_when_another_copy_gives_its_events_other_numbers(url):
+    """Otherwise it would get no event until the numbers have passed those that it knows."""
+    async with life(url) as one:
+        async with here(one) as (wire, first):
+            for n in range(5):
+                await one.sio.emit("tick", n)
+            assert [(await value(wire))[0] for _ in range(5)] == [0, 1, 2, 3, 4]
+            await take_over(url)
+            await emitted(one, "new")
+            assert await wire.packet() == '42["tick","new"]'
+            assert (await wire.ws.receive()).data == "1"  # Engine.IO's CLOSE
+        async with here(one, first) as (wire, second):
+            assert second["pid"] != first["pid"]
+            await one.sio.emit("tick", "newer")
+            assert (await value(wire))[0] == "newer"
+
+
+async def take_over(url):
+    db = await asyncpg.connect(url, server_settings={"search_path": SCHEMA})
+    await db.execute(TAKE_OVER)
+    await db.execute(CUT)
+    await db.close()
+
+
+async def emitted(server, text):
+    """Emit an event, again and again until the database stores it."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await server.sio.emit("tick", text)
+            except LogError:
+                await turns()
+
+
 async def test_stranger_with_a_wrong_pid_gets_a_new_session(url):
     """And the session stays where it is."""
     async with life(url) as one, life(url) as two, here(one) as (ann, first):
@@ -211,8 +263,6 @@ async def test_tab_that_moves_between_servers_is_recovered_each_time(url):
 
 async def test_emit_says_so_when_the_database_cannot_store_it(url, monkeypatch):
     """The caller gets the error, as for a message; and connected clients go on."""
-    from chatlab.log import LogError
-
     async with life(url) as one, here(one) as (ann, _):
 
         async def refuse(store, event):
