@@ -17,22 +17,20 @@ FRAMED = {
     "09_build_your_own.ipynb": "a server of my own",
 }
 """The chapters with the chat page in a frame, and what it shows of the simulated tabs there."""
+TRUSTED = pytest.mark.parametrize("jupyterlab", ["trusted"], indirect=True)
 HUB = pytest.mark.parametrize("jupyterlab", ["hub"], indirect=True)
 ELSEWHERE = pytest.mark.parametrize("jupyterlab", ["elsewhere"], indirect=True)
-QUICK = {
-    ("not_trusted", "00_start_here.ipynb"),
-    ("trusted", "00_start_here.ipynb"),
-    ("trusted", "08_a_bad_day.ipynb"),
-}
-"""The runs that are in `make test`: the first chapter, with pictures that JupyterLab cleans when it
-does not trust them, and the one with the live demo and most work. All others are slow tests."""
-RUNS = [
-    pytest.param(state, name, marks=() if (state, name) in QUICK else pytest.mark.slow)
-    for state in ("not_trusted", "trusted")
-    for name in CHAPTERS
-    if state == "not_trusted" or (state, name) in QUICK
+"""Other ways to start JupyterLab. Each is started once, for all tests that ask for it, because it
+is named apart from the chapters: with a chapter in the same mark, each test would start its own."""
+FIRST_CHAPTER = "00_start_here.ipynb"
+QUICK = [
+    pytest.param(name, marks=() if name == FIRST_CHAPTER else pytest.mark.slow) for name in CHAPTERS
 ]
-"""Trust changes only what is shown before the first run: two chapters are enough for that."""
+"""Of the chapters that are not trusted, `make test` runs the first one, with pictures that
+JupyterLab cleans then. All others are slow tests."""
+WHEN_TRUSTED = [FIRST_CHAPTER, "08_a_bad_day.ipynb"]
+"""Trust changes only what is shown before the first run: two chapters are enough for that, the
+first one, and the one with the live demo and most work."""
 A_CHAPTER = 3 * PATIENCE
 """Milliseconds for all cells of a chapter."""
 
@@ -211,12 +209,16 @@ def workbench(tab_of_jupyterlab):
     tab_of_jupyterlab.close()
 
 
-@pytest.mark.parametrize(("jupyterlab", "name"), RUNS, indirect=["jupyterlab"])
-def test_chapter_runs_from_top_to_bottom(workbench, request, name):
+@pytest.mark.parametrize("name", QUICK)
+def test_chapter_runs_from_top_to_bottom(workbench, name):
     """Its pictures are there at once; Run All does every cell, and shows the same pictures."""
+    assert_runs(workbench, name, trusted=False)
+
+
+def assert_runs(workbench, name, trusted):
     notebook = workbench.open(name)
     stored = [cell["trusted"] for cell in notebook.code.values() if cell["outputs"]]
-    assert set(stored) == {request.node.callspec.params["jupyterlab"] == "trusted"}
+    assert set(stored) == {trusted}
     pictures = notebook.pictures()
     assert len(pictures) == CHAPTERS[name].count("<img ")
     assert all(width for _, width in pictures)
@@ -226,13 +228,13 @@ def test_chapter_runs_from_top_to_bottom(workbench, request, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("jupyterlab", "name"),
-    [*(("not_trusted", name) for name in FRAMED), ("trusted", "00_start_here.ipynb")],
-    indirect=["jupyterlab"],
-)
+@pytest.mark.parametrize("name", FRAMED)
 def test_chat_page_is_live_in_its_frame(workbench, name):
     """Run All down to the cell that closes the lab: the page takes and shows messages."""
+    assert_is_live(workbench, name)
+
+
+def assert_is_live(workbench, name):
     notebook = workbench.open(name)
     notebook.run_all_but_the_last()
     tab = notebook.frame()
@@ -243,63 +245,6 @@ def test_chat_page_is_live_in_its_frame(workbench, name):
     expect(tab.messages.last).to_have_text("I am here")
     tab.holds()
     assert workbench.complaints + workbench.unanswered == []
-
-
-@pytest.mark.slow
-@HUB
-def test_chat_page_is_live_on_a_hub(workbench):
-    """Where only the address of the hub can be reached, as on Binder, the frame goes through it."""
-    notebook = workbench.open("03_catch_up.ipynb")
-    notebook.run_all_but_the_last()
-    tab = notebook.frame()
-    tab.says("connected")
-    assert "/user/ann/proxy/" in tab.page.locator("html").evaluate("() => location.pathname")
-    tab.send("I am here")
-    expect(tab.messages.last).to_have_text("I am here")
-    assert workbench.complaints + workbench.unanswered == []
-
-
-SHOWS_ALL = [
-    "from chatlab import Classroom, Lab\nfrom chatlab.server import chat\nlab = await Lab(chat)",
-    "lab.page()",
-    "lab.live()",
-    "room = await Classroom()\nroom",
-    "await room.close()\nawait lab.close()",
-]
-"""A notebook with everything that is served beside JupyterLab."""
-
-
-@pytest.mark.slow
-@ELSEWHERE
-def test_pages_are_live_where_the_browser_reaches_jupyter_alone(browser, jupyterlab):
-    """From another machine, by another name: the frames and the link go through the proxy.
-
-    The control: this browser does not find what the kernel serves by its port.
-    """
-    written(jupyterlab, "all.ipynb", SHOWS_ALL)
-    with browser.new_context() as context:
-        context.route(re.compile("^http://localhost"), lambda route: route.abort())
-        workbench = Workbench(context, jupyterlab.known)
-        notebook = workbench.open("all.ipynb")
-        notebook.run_all_but_the_last()
-        tab = Tab(notebook.show(1).frame_locator("iframe"))
-        tab.says("connected")
-        tab.send("from far away")
-        expect(tab.messages.last).to_have_text("from far away")
-        live = notebook.show(2).frame_locator("iframe")
-        expect(live.get_by_role("status")).to_have_text("live")
-        Tab(live.frame_locator("iframe")).shows("from far away")
-        link = notebook.show(3).get_by_role("link", name="The console")
-        expect(link).to_have_attribute("href", re.compile("^/proxy/"))
-        with context.expect_page() as opened:
-            link.click()
-        expect(opened.value.get_by_role("status")).to_have_text("live")
-        assert workbench.complaints + workbench.unanswered == []
-        by_its_port = re.search(r"http://localhost:\d+/", str(notebook.cells))[0]
-        with pytest.raises(Error, match="Failed to fetch"):
-            workbench.page.evaluate("fetch", by_its_port)
-        notebook.run_all()
-        workbench.close()
 
 
 def test_every_frame_is_tried():
@@ -370,3 +315,74 @@ def test_page_works_behind_the_proxy_of_jupyter(context, jupyterlab, server):
     tab.send("mine")
     tab.shows("through the proxy", "again", "mine")
     assert page.evaluate("key => localStorage.getItem(key)", other)
+
+
+@TRUSTED
+@pytest.mark.parametrize("name", WHEN_TRUSTED)
+def test_trusted_chapter_runs_from_top_to_bottom(workbench, name):
+    """The same, with outputs that JupyterLab takes as they are."""
+    assert_runs(workbench, name, trusted=True)
+
+
+@pytest.mark.slow
+@TRUSTED
+def test_chat_page_is_live_in_the_frame_of_a_trusted_chapter(workbench):
+    """The same, with the frame of an earlier run already there."""
+    assert_is_live(workbench, FIRST_CHAPTER)
+
+
+@pytest.mark.slow
+@HUB
+def test_chat_page_is_live_on_a_hub(workbench):
+    """Where only the address of the hub can be reached, as on Binder, the frame goes through it."""
+    notebook = workbench.open("03_catch_up.ipynb")
+    notebook.run_all_but_the_last()
+    tab = notebook.frame()
+    tab.says("connected")
+    assert "/user/ann/proxy/" in tab.page.locator("html").evaluate("() => location.pathname")
+    tab.send("I am here")
+    expect(tab.messages.last).to_have_text("I am here")
+    assert workbench.complaints + workbench.unanswered == []
+
+
+SHOWS_ALL = [
+    "from chatlab import Classroom, Lab\nfrom chatlab.server import chat\nlab = await Lab(chat)",
+    "lab.page()",
+    "lab.live()",
+    "room = await Classroom()\nroom",
+    "await room.close()\nawait lab.close()",
+]
+"""A notebook with everything that is served beside JupyterLab."""
+
+
+@pytest.mark.slow
+@ELSEWHERE
+def test_pages_are_live_where_the_browser_reaches_jupyter_alone(browser, jupyterlab):
+    """From another machine, by another name: the frames and the link go through the proxy.
+
+    The control: this browser does not find what the kernel serves by its port.
+    """
+    written(jupyterlab, "all.ipynb", SHOWS_ALL)
+    with browser.new_context() as context:
+        context.route(re.compile("^http://localhost"), lambda route: route.abort())
+        workbench = Workbench(context, jupyterlab.known)
+        notebook = workbench.open("all.ipynb")
+        notebook.run_all_but_the_last()
+        tab = Tab(notebook.show(1).frame_locator("iframe"))
+        tab.says("connected")
+        tab.send("from far away")
+        expect(tab.messages.last).to_have_text("from far away")
+        live = notebook.show(2).frame_locator("iframe")
+        expect(live.get_by_role("status")).to_have_text("live")
+        Tab(live.frame_locator("iframe")).shows("from far away")
+        link = notebook.show(3).get_by_role("link", name="The console")
+        expect(link).to_have_attribute("href", re.compile("^/proxy/"))
+        with context.expect_page() as opened:
+            link.click()
+        expect(opened.value.get_by_role("status")).to_have_text("live")
+        assert workbench.complaints + workbench.unanswered == []
+        by_its_port = re.search(r"http://localhost:\d+/", str(notebook.cells))[0]
+        with pytest.raises(Error, match="Failed to fetch"):
+            workbench.page.evaluate("fetch", by_its_port)
+        notebook.run_all()
+        workbench.close()

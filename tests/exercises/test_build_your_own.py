@@ -53,7 +53,7 @@ def short_climbs(monkeypatch):
 
 
 @pytest.mark.parametrize(("old", "new", "said"), WRONG)
-async def test_wrong_answer_is_told_why(old, new, said, short_climbs):
+async def test_wrong_answer_is_told_why(old, new, said):
     """With the rung at which it falls, and a picture."""
     judgement = await Exercise("09").changed(old, new)
     assert judgement.startswith(f"not yet: {said}")

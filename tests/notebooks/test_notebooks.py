@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
+import run_notebooks
 from documents import ROOT, broken_links, headings, links, misplaced_headings, nameless_pictures
 from nbformat.v4 import output_from_msg
 from support import Kernel
@@ -542,7 +543,8 @@ def test_readme_lists_every_chapter_in_order():
 #   chapter leaves behind;
 # - with slow tabs: a cell that shows what it has not waited for;
 # - each cell twice: a cell that takes its own names or servers for new;
-# - made again, as `make notebooks` does: what differs from run to run in the file itself.
+# - made again, as `make notebooks` does: what differs from run to run in the file itself. Two are
+#   enough, because all are stored again with the same outputs, and the first ways compare outputs.
 # `make test` runs the first two on every chapter, and the next two where most can go wrong.
 
 COLLECT = nbformat.v4.new_code_cell("import gc\n_ = gc.collect()")
@@ -726,10 +728,32 @@ def write(path, *sources):
     nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
 
 
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_storing_the_same_outputs_again_changes_no_byte(path, tmp_path):
+    """What is stored depends on the cells and their outputs, which the runs above compare."""
+    copy = tmp_path / path.name
+    run_notebooks.store(nbformat.read(path, as_version=4), copy)
+    assert copy.read_bytes() == path.read_bytes()
+
+
+def test_what_other_programs_leave_is_not_stored(tmp_path):
+    """Times, a live output, another kernel: the same bytes. The control: another output is kept."""
+    path = PATHS[0]
+    chapter = Chapter(path)
+    chapter.notebook.metadata.kernelspec.display_name = "mine"
+    chapter.code[0].metadata.execution = {"shell.execute_reply": "2026-01-01"}
+    chapter.tagged(LIVE)[0].outputs = [nbformat.v4.new_output("stream", text="live")]
+    run_notebooks.store(chapter.notebook, copy := tmp_path / path.name)
+    assert copy.read_bytes() == path.read_bytes()
+    say("more")(chapter)
+    run_notebooks.store(chapter.notebook, copy)
+    assert copy.read_bytes() != path.read_bytes()
+
+
 @pytest.mark.slow
-def test_making_the_notebooks_again_changes_no_byte(tmp_path):
-    """What is stored depends on the cells alone: also a chapter without outputs is restored."""
-    stored = {path.name: path.read_bytes() for path in PATHS}
+def test_making_a_notebook_again_changes_no_byte(tmp_path):
+    """Also one without outputs is restored. Two chapters have every kind of output between them."""
+    stored = {path.name: path.read_bytes() for path in PATHS[:2]}
     emptied = nbformat.read(PATHS[0], as_version=4)
     for cell in emptied.cells:
         if cell.cell_type == "code":

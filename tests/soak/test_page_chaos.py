@@ -60,7 +60,8 @@ async def test_page_stores_everything_once_in_order(seed, tmp_path):
         for tab in crowd.tabs.values():
             assert [text for text in table if text.startswith(f"{tab.name} ")] == tab.posted
         assert len(table) == sum(len(tab.posted) for tab in crowd.tabs.values())
-        assert all(texts == table for texts in shown)
+        for tab, texts in zip(crowd.tabs, shown, strict=True):
+            assert (tab, texts) == (tab, table)
 
 
 async def test_page_without_keys_stores_some_twice(tmp_path):
