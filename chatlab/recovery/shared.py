@@ -70,13 +70,12 @@ class SharedStore(QueuedStore):
     shared = True
 
     def __init__(self, url: str, window: float = WINDOW) -> None:
-        self._window = window
-        self._log = EventLog(url, schema=SCHEMA, keep=KEPT_EVENTS, on_commit=self._take)
-        self._early: list[Message] = []
-        self._neighbours: Neighbours | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._url, self._window = url, window
 
     async def open(self) -> Stored:
+        self._neighbours: Neighbours | None = None
+        self._early: list[Message] = []
+        self._log = EventLog(self._url, schema=SCHEMA, keep=KEPT_EVENTS, on_commit=self._take)
         await self._log.open()
         await self._log.begin_epoch()
         await self._log.ask(lambda db: db.execute(SESSIONS))
