@@ -127,6 +127,9 @@ class PostgresLog(BatchedLog):
             raise LogError(NOT_AVAILABLE, f"{self.path} says: {error}") from error
 
     async def _prepare(self, db: Connection) -> None:
+        if setting := await db.fetchval(schema.UNSAFE):
+            what = f"{self.path} has {setting} = off: a power cut would take acknowledged messages"
+            raise LogError(NOT_AVAILABLE, what)
         async with db.transaction():
             await db.execute(schema.LOCK)
             ours, taken = await db.fetchrow(schema.LOOK)
