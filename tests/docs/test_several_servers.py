@@ -25,7 +25,7 @@ DOCUMENT = ROOT / "docs" / "CLUSTER.md"
 COMMAND = re.compile(r"^\.venv/bin/python (-m chatlab --port (\d+) .*)$", re.MULTILINE)
 COMMANDS = {port: words.split() for words, port in COMMAND.findall(DOCUMENT.read_text())}
 NOT_STICKY = BLOCK.replace("    hash $remote_addr consistent;\n", "")
-TABS, MESSAGES = 12, 60
+TABS, MESSAGES = 12, 40
 PATIENCE = 20
 READY = "The chat is on "
 
@@ -179,7 +179,7 @@ async def test_rolling_restart_loses_no_message(tmp_path, monkeypatch, block):
     async with started(tmp_path, block) as (programs, url), asyncio.TaskGroup() as group:
         assert await asked(url, "chat.example") == 200
         with addresses_of_their_own(monkeypatch):
-            tabs = [ChatClient(url, f"tab{n}", record=history.record) for n in range(6)]
+            tabs = [ChatClient(url, f"tab{n}", record=history.record) for n in range(4)]
             for tab in tabs:
                 await tab.open()
                 group.create_task(write(tab, stop))
