@@ -41,6 +41,7 @@ soak: ready
 bench: ready
 	$(BIN)/python -m pytest -q -s tests/benchmarks
 	$(BIN)/python tests/benchmarks
+	$(BIN)/python tests/benchmarks/cluster.py
 
 notebooks: ready
 	$(BIN)/python .ci/run_notebooks.py

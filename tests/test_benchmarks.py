@@ -5,11 +5,14 @@ import subprocess
 import sys
 from xml.etree import ElementTree
 
+import cluster
 import load
 import pytest
 import report
 import servers
 from plan import PLAN, STORM
+
+from chatlab.harness import Postgres
 
 ROWS = 30
 LOADS = {
@@ -58,6 +61,18 @@ def test_load_on_the_other_servers_measures(tmp_path, name, do):
     """The server of chapter 03, and the one that shows the ceiling of the load, take it as well."""
     figures = measured(name, do, tmp_path / "chat.db")
     assert all(figure > 0 for figure in figures.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [0, 2])
+def test_load_on_several_servers_measures(count):
+    """Their senders and readers are spread over them, and one of SQLite takes the same load."""
+    loads = {"do": "ingest"} | LOADS["ingest"], {"do": "fan_out"} | LOADS["fan_out"]
+    with Postgres() as database:
+        figures = [cluster.measure(asked, count, database) for asked in loads]
+        if count:
+            figures.append(cluster.measure({"do": "crosses", "times": 8}, count, database))
+    assert all(figure > 0 for units in figures for figure in units.values())
 
 
 def test_comparison_is_made_round_by_round():

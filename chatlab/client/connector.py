@@ -17,7 +17,7 @@ from chatlab.client.sender import FIRST_RETRY, rest
 class Connector:
     """Gives a tab one connection at a time, and a new one when it is lost.
 
-    `start(connection, kind)` opens a new connection, `accepted(welcome)` gets the server's answer,
+    `start(connection)` opens a new connection, `accepted(welcome)` gets the server's answer,
     and `receive(event, *values)` gets each event and returns the acknowledgement. `record(kind)`
     notes the losses. `changed` is called when the tab has a connection, or has none any more.
     """
@@ -26,7 +26,7 @@ class Connector:
         self,
         name: str,
         *,
-        start: Callable[[Connection, str], None],
+        start: Callable[[Connection], None],
         accepted: Callable[[dict[str, Any]], None],
         receive: Callable[..., Any],
         record: Callable[..., None],
@@ -70,11 +70,11 @@ class Connector:
         if not self.connected:
             raise ConnectionError(f"{self._name} has no connection: nothing is sent")
 
-    async def connect(self, kind: str) -> None:
-        """Open a new connection; `kind` is what to record when the server can be reached."""
+    async def connect(self) -> None:
+        """Open a new connection, and wait until it is accepted."""
         self.current = connection = Connection(self._lost, for_caller=not self.returning)
         connection.on("*", partial(self._received, connection))
-        self._start(connection, kind)
+        self._start(connection)
         try:
             async with in_time(
                 lambda s: ConnectionError(f"no answer from the server for {s:.0f} s")
@@ -140,7 +140,7 @@ class Connector:
         It stays away if it is refused, as the official client does, or if the server has failed.
         """
         try:
-            await self.connect("reconnect")
+            await self.connect()
         except Exception as error:
             unreachable = isinstance(error, ConnectionError)
             return isinstance(error, ConnectionRefusedError) or not unreachable

@@ -77,6 +77,7 @@ class ChatClient:
         self._record = lambda kind, *message: record(kind, name, *message)
         self._new_page = lambda: Page(recover, self.show, self._record)
         self._page = self._new_page()
+        self._kind = "join"  # what to record when the server is reached the next time
         self._waiting = Waiting()
         self.report: Callable[[Exception], None] = self._waiting.keep
         """What gets an error in an event of the server. A caller of the tab does, or a lab."""
@@ -109,7 +110,8 @@ class ChatClient:
 
         Raises ConnectionRefusedError if the server refuses, ConnectionError if it is not there.
         """
-        await self._connector.connect("join")
+        self._kind = "join"
+        await self._connector.connect()
         return self
 
     async def send(self, text: str) -> Any:
@@ -140,13 +142,13 @@ class ChatClient:
         """Connect again, sending the offset that the page has reached."""
         if not self.connected:
             await self._connector.hang_up()
-            await self._connector.connect("reconnect")
+            await self._connector.connect()
 
     async def reload(self) -> None:
         """Load the page anew: it forgets its messages and its offset. The outbox stays."""
         await self._connector.hang_up()
-        self._page = self._new_page()
-        await self._connector.connect("reload")
+        self._page, self._kind = self._new_page(), "reload"
+        await self._connector.connect()
 
     async def close(self) -> None:
         """Close the tab for good."""
@@ -209,11 +211,12 @@ class ChatClient:
         answered = connection is not None and connection.fail(error)
         return self._waiting.fail(error) or answered
 
-    def _start(self, connection: Connection, kind: str) -> None:
-        """Open a connection; `kind` is what to record when the server is reached."""
+    def _start(self, connection: Connection) -> None:
+        """Open a connection."""
 
         def auth() -> dict[str, Any]:
-            self._record(kind)
+            self._record(self._kind)
+            self._kind = "reconnect"
             return self.auth | self._page.auth()
 
         self._page.connect()

@@ -135,6 +135,9 @@ class PostgresLog(BatchedLog):
         await self._connections.listen(channel, heard)
 
     async def _prepare(self, db: Connection) -> None:
+        if setting := await db.fetchval(schema.UNSAFE):
+            what = f"{self.path} has {setting} = off: a power cut would take acknowledged messages"
+            raise LogError(NOT_AVAILABLE, what)
         async with db.transaction():
             await db.execute(sql.LOCK)
             await db.execute(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")

@@ -13,6 +13,12 @@ SELECT to_regclass('chatlab_version') IS NOT NULL, to_regclass('messages') IS NO
 """
 """Whether these tables are there, and whether another program's are."""
 
+UNSAFE = """
+SELECT name FROM pg_settings WHERE setting = 'off'
+AND name IN ('fsync', 'full_page_writes', 'synchronous_commit')
+"""
+"""The settings with which a power cut takes messages that were acknowledged."""
+
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('chatlab'))"
 """Two servers that start at once make the tables one after the other: the second finds them."""
 

@@ -113,10 +113,14 @@ class Client:
 
 
 class Crowd:
-    """Many connections to one server, read in one loop. Leaving it closes them."""
+    """Many connections to a server, read in one loop. Leaving it closes them.
+
+    With several ports, the connections take turns.
+    """
 
     def __init__(self, port):
-        self.port, self.clients = port, set()
+        self.ports = itertools.cycle(port if isinstance(port, list) else [port])
+        self.clients = set()
         self.waiting = set()
         """Those who have not got yet what they wait for."""
         self._ready = selectors.DefaultSelector()
@@ -133,7 +137,7 @@ class Crowd:
         """Let clients connect, all at once; return them. Each waits for `goal` events."""
         new = [(kind or Client)(self, offset, goal, keep) for _ in range(count)]
         for client in new:
-            client.socket.connect_ex(("127.0.0.1", self.port))
+            client.socket.connect_ex(("127.0.0.1", next(self.ports)))
             self._ready.register(client.socket, selectors.EVENT_WRITE, client)
         self.clients.update(new)
         return new
@@ -303,13 +307,27 @@ def _settle(crowd, clients, total):
         _for(crowd, SILENCE)
 
 
+def crosses(port, pid, times):
+    """Let a client send to one server; say how much later the clients of another one have it."""
+    with Crowd(port) as crowd:
+        here, there = crowd.join(2)
+        added = []
+        for _ in range(times + times // 4):
+            for client in (here, there):
+                client.expect(1)
+            here.emit()
+            crowd.wait()
+            added.append(there.reached - here.reached)
+        return {"ms": 1000 * median(added[times // 4 :])}
+
+
 def memory(pid, kind):
     """Return the memory of a process in kB: VmRSS is what it has now, VmHWM the most it has had."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith(f"{kind}:")))
 
 
-LOADS = {load.__name__: load for load in (ingest, fan_out, catch_up, returns, idle, storm)}
+LOADS = {load.__name__: load for load in (ingest, fan_out, catch_up, returns, idle, storm, crosses)}
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])

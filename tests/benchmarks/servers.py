@@ -18,6 +18,7 @@ COMMANDS = {
     "tutorial": ["node", NODE / "server.mjs", "{db}", "--as-in-tutorial"],
     "plain": [sys.executable, HERE / "plain.py", "{db}"],
     "finished": [sys.executable, "-m", "chatlab", "--port", "0", "--db", "{db}"],
+    "shared": [sys.executable, "-m", "chatlab", "--port", "0", "--log", "{db}"],
     "null": [sys.executable, HERE / "null.py"],
 }
 """How each is started. It prints its port, after a colon, when it listens."""

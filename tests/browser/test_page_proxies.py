@@ -1,85 +1,34 @@
 """The chat behind nginx, with the lines that docs/PROXIES.md has, in a real browser."""
 
 import contextlib
-import os
 import re
-import shutil
-import socket
-import subprocess
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import nginx
 import pytest
 from conftest import PATIENCE, Process
+from nginx import free_port
 from playwright.sync_api import expect
-from support import missing
 from tabs import Tab, rewrite
 from test_class_of_browsers import Class, joined
 
-PROXIES = Path(__file__).parents[2] / "docs" / "PROXIES.md"
-HTTP, HTTPS = re.findall(r"^```nginx\n(.*?)^```", PROXIES.read_text(), re.MULTILINE | re.DOTALL)
+HTTP, HTTPS = nginx.blocks(Path(__file__).parents[2] / "docs" / "PROXIES.md")
 NOT_FORWARDED = r"\n +proxy_(http_version|set_header) [^;]*;"
 """The lines that let WebSockets through."""
 REFUSED = re.compile(r"^Refused a page at (\S+), .* start it with --origin (\S+)$", re.MULTILINE)
-AROUND = """daemon off; master_process off; pid nginx.pid; error_log stderr;
-events {{}}
-http {{
-    access_log off; client_body_temp_path body; proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    {}
-}}
-"""
-CERTIFICATE = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key -out pem"
-
-
-def free_port():
-    """Return a port that nobody listens on: nginx cannot choose one."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @pytest.fixture
 def proxied(tmp_path):
-    """A function that starts nginx with a block of the document, in front of a port.
-
-    It returns the origin of the proxied page. The block keeps all its lines, but for ports and
-    files.
-    """
-    nginx = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if nginx is None:
-        missing("nginx is not installed")
+    """A function that starts nginx on a port, with a block of the document before a server."""
     with contextlib.ExitStack() as stack:
 
         def proxied(block, port, at):
-            block = re.sub(r"listen (80|443)", f"listen 127.0.0.1:{at}", block)
-            block = block.replace("127.0.0.1:3000", f"127.0.0.1:{port}")
-            block = re.sub(r"/etc/ssl/chat.example.(pem|key)", r"\1", block)
             folder = tmp_path / f"nginx-{at}"
-            folder.mkdir()
-            (folder / "nginx.conf").write_text(AROUND.format(block))
-            if "ssl" in block:
-                command = ["openssl", *CERTIFICATE.split()]
-                subprocess.run(command, cwd=folder, check=True, capture_output=True)
-            command = [nginx, "-p", folder, "-c", "nginx.conf", "-e", "stderr"]
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-            await_port(at)
+            stack.enter_context(nginx.proxied(folder, block, {"3000": port}, at))
 
         yield proxied
-
-
-def await_port(port):
-    deadline = time.monotonic() + PATIENCE / 1000
-    while time.monotonic() < deadline:
-        with (
-            contextlib.suppress(ConnectionRefusedError),
-            socket.create_connection(("127.0.0.1", port)),
-        ):
-            return
-        time.sleep(0.02)
-    pytest.fail("nginx does not listen")
 
 
 @pytest.fixture

@@ -47,9 +47,9 @@ class Connected:
             changed=self.changed.set,
         )
 
-    def _start(self, connection, kind):
+    def _start(self, connection):
         def auth():
-            self.recorded.append(kind)
+            self.recorded.append("reach")
             self.returning.append(self.connector.returning)
             return {"serverOffset": 0}
 
@@ -65,7 +65,7 @@ class Connected:
 async def test_connector_comes_back_when_the_connection_is_lost(url):
     """With a new connection; the late loss of the old one is ignored."""
     ann = Connected(url)
-    await ann.connector.connect("join")
+    await ann.connector.connect()
     old = ann.connector.current
     await old.close()
     assert ann.connector.returning
@@ -75,7 +75,7 @@ async def test_connector_comes_back_when_the_connection_is_lost(url):
     assert ann.connector.connected and not ann.connector.returning
     await ann.connector.hang_up()
     assert (ann.connector.connected, ann.connector.returning) == (False, False)
-    assert ann.recorded == ["join", "drop", "reconnect"]
+    assert ann.recorded == ["reach", "drop", "reach"]
 
 
 async def test_connection_that_is_lost_as_soon_as_it_is_accepted_is_opened_again(url):
@@ -88,11 +88,11 @@ async def test_connection_that_is_lost_as_soon_as_it_is_accepted_is_opened_again
             ann.connector._lost(ann.connector.current)
 
     ann = Connected(url, accepted)
-    await ann.connector.connect("join")
+    await ann.connector.connect()
     ann.connector._lost(ann.connector.current)
     await ann.until(lambda: losses)
     await ann.until(lambda: ann.connector.connected and not ann.connector.returning)
-    assert ann.recorded == ["join", "drop", "reconnect", "drop", "reconnect"]
+    assert ann.recorded == ["reach", "drop", "reach", "drop", "reach"]
     assert ann.returning == [False, True, True]
     await ann.connector.hang_up()
 
@@ -100,7 +100,7 @@ async def test_connection_that_is_lost_as_soon_as_it_is_accepted_is_opened_again
 async def test_hanging_up_ends_what_waits_for_an_answer(url):
     """With a sentence that names the tab; afterwards nothing can be asked."""
     ann = Connected(url)
-    await ann.connector.connect("join")
+    await ann.connector.connect()
     asking = asyncio.create_task(ann.connector.ask("an event without a handler"))
     await asyncio.sleep(0)
     await ann.connector.hang_up()

@@ -108,6 +108,20 @@ async def test_reloaded_tab_begins_with_an_empty_page(tab):
     assert ann.offset == 1
 
 
+async def test_page_that_reaches_no_server_at_first_is_recorded_as_loaded_when_it_does(tab):
+    """It is a new page: what it shows from then on is judged from the first message on."""
+    history = History()
+    ann = await tab(record=history.record)
+    url, ann.url = ann.url, "http://127.0.0.1:9"
+    with pytest.raises(ConnectionError):
+        await ann.reload()
+    ann.url = url
+    await ann.reconnect()
+    await ann.drop()
+    await ann.reconnect()
+    assert [event.kind for event in history] == ["join", "reload", "drop", "reconnect"]
+
+
 async def test_reconnecting_a_connected_tab_changes_nothing(tab, tutorial):
     """There is nothing to do: the server sees one connection."""
     ann = await tab()

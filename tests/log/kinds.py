@@ -8,8 +8,7 @@ import asyncio
 import threading
 from contextlib import asynccontextmanager
 
-import asyncpg
-from databases import url_of
+from databases import connected, url_of
 
 from chatlab.log import MessageLog, PostgresLog
 
@@ -139,16 +138,6 @@ class PostgresKind:
             await db.execute(
                 TRIGGERS.format(name="refuses", kind=kind, text=text, what=what, when=when)
             )
-
-
-@asynccontextmanager
-async def connected(url):
-    """A connection of the test's own to a database."""
-    db = await asyncpg.connect(url)
-    try:
-        yield db
-    finally:
-        await db.close()
 
 
 async def life(make, path, *texts):

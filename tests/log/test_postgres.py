@@ -3,11 +3,11 @@
 import asyncio
 import os
 import signal
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 
 import pytest
-from databases import postgres, url_of
-from kinds import PostgresKind, connected
+from databases import PIDS, connected, everything, frozen, pids, url_of
+from kinds import PostgresKind
 from support import turns
 
 import chatlab.log.connections
@@ -18,10 +18,6 @@ from chatlab.messages import NOT_AVAILABLE, NOT_STORED, PERHAPS_STORED, Message,
 
 LONG = 60
 """Seconds after which something has failed: no test waits for them."""
-PIDS = """
-SELECT pid FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE $1
-"""
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
 
 
@@ -142,30 +138,6 @@ async def test_own_messages_are_not_read_back(url, monkeypatch):
             await one.append(str(n))
             await sees(two, n + 1)
         assert one not in reads and two in reads
-
-
-@contextmanager
-def frozen(pids):
-    """Stop processes of the database, as if their machine did not answer."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
-async def pids(url, what="%"):
-    """Return the processes of the database of a test that do something."""
-    async with connected(url) as db:
-        return [row[0] for row in await db.fetch(PIDS, what)]
-
-
-async def everything(url):
-    """Return them all, and the process that makes them."""
-    [first] = (postgres().data / "postmaster.pid").read_text().split()[:1]
-    return [*await pids(url), int(first)]
 
 
 async def test_connection_that_is_cut_silently_delays_a_message_by_a_second(url, monkeypatch):
@@ -290,6 +262,25 @@ async def test_foreign_tables_are_refused_in_a_sentence(url):
         await db.execute("UPDATE chatlab_version SET version = 99")
     with pytest.raises(LogError, match="has tables of version 99, and this is 1"):
         await PostgresLog(url)
+
+
+@pytest.mark.parametrize("setting", ["synchronous_commit", "fsync"])
+async def test_database_that_confirms_before_the_disk_has_it_is_refused(setting):
+    """A power cut would take what was acknowledged. The control: "local" waits for the disk."""
+    with Postgres() as database:
+        async with connected(database.url()) as db:
+            await db.execute(f"ALTER SYSTEM SET {setting} = off")
+        database.stop()
+        database.start()
+        with pytest.raises(LogError, match=f"postgres has {setting} = off"):
+            await PostgresLog(database.url())
+        async with connected(database.url()) as db:
+            await db.execute("ALTER SYSTEM RESET ALL")
+            await db.execute("ALTER SYSTEM SET synchronous_commit = local")
+        database.stop()
+        database.start()
+        async with server(database.url()) as log:
+            assert await log.append("a") == 1
 
 
 async def test_database_that_is_not_there_is_a_sentence(tmp_path):

@@ -6,10 +6,11 @@ from functools import partial
 
 import aiohttp
 import pytest
-from databases import url_of
+from databases import everything, frozen, url_of
 from support import wired
 
 import chatlab.log.connections
+import chatlab.log.postgres
 from chatlab.client import ChatClient
 from chatlab.harness import BackgroundServer, Postgres
 from chatlab.history import History, check
@@ -91,3 +92,15 @@ async def test_health_says_whether_the_log_answers(monkeypatch):
             assert check(history).valid
         server.stop()
         server.errors.clear()
+
+
+async def test_health_of_a_server_whose_database_hangs_is_503(monkeypatch, tmp_path):
+    """Within the time of CHECK, and 200 again when it goes on: no restart is needed."""
+    monkeypatch.setattr(chatlab.log.postgres, "CHECK", 0.5)
+    url = url_of(tmp_path)
+    with background(url, "server") as server:
+        assert await health(server) == (200, "ok\n")
+        with frozen(await everything(url)):
+            status, reason = await health(server)
+            assert status == 503 and reason.endswith("did not answer in time\n")
+        assert await health(server) == (200, "ok\n")

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 from chatlab.client import PATIENCE
+from chatlab.client.outbox import Outbox
+from chatlab.client.sender import Sender
 from chatlab.messages import CHAT_MESSAGE, Message
 
 TABS = Path(__file__).with_name("tabs.mjs")
@@ -38,9 +40,12 @@ class Node:
 
 
 class NodeTab:
-    """A tab of the chat page. What it does and records is what ChatClient does and records."""
+    """A tab of the chat page. What it does and records is what ChatClient does and records.
 
-    opening = posting = False
+    Its outbox is here; what is sent from it goes through the official client.
+    """
+
+    opening = False
 
     def __init__(self, url, name, *, record, node, transports):
         self.node, self.url, self.name, self.transports = node, url, name, transports
@@ -50,11 +55,27 @@ class NodeTab:
         self.shown = []
         self.answers, self.ids = {}, itertools.count()
         self.waiting = set()
+        self.sender = Sender(
+            Outbox(),
+            ready=lambda: self.until(lambda: self.connected, patience=None),
+            ask=lambda *arguments, for_caller: self.call(CHAT_MESSAGE, *arguments),
+            record=lambda kind, *message: record(kind, name, *message),
+            changed=self.changed,
+            failed=asyncio.get_running_loop().create_future().set_exception,
+        )
         node.tabs[name] = self
 
     @property
     def returning(self):
         return not (self.connected or self.away)
+
+    @property
+    def posting(self):
+        return self.sender.busy and self.connected
+
+    @property
+    def pending(self):
+        return self.sender.pending
 
     async def open(self):
         await self.load("join")
@@ -75,6 +96,9 @@ class NodeTab:
         self.record("send", self.name, text)
         offset = await self.call(CHAT_MESSAGE, text)
         self.record("acknowledge", self.name, text, offset)
+
+    def post(self, text):
+        self.sender.add(text, self.connected)
 
     async def call(self, event, *values):
         self.check_connected()
@@ -102,6 +126,7 @@ class NodeTab:
         self.page, self.away = self.page + 1, True
         self.fail(ConnectionError(f"{self.name} left before the answer"))
         self.tell("close")
+        await self.sender.stop()
 
     async def comes_back(self):
         self.away = False
@@ -139,6 +164,9 @@ class NodeTab:
         if page != self.page:
             return
         getattr(self, f"on_{event}")(**said)
+        self.changed()
+
+    def changed(self):
         for changed in self.waiting:
             changed.set()
 
@@ -147,11 +175,13 @@ class NodeTab:
 
     def on_connect(self):
         self.connected, self.loading = True, "reconnect"
+        self.sender.begin()
 
     def on_disconnect(self):
         if self.connected:
             self.record("drop", self.name)
         self.connected = False
+        self.sender.interrupt()
 
     def on_refuse(self, reason):
         """The server cannot be reached now: the client tries again by itself."""

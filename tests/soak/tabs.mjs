@@ -6,6 +6,7 @@ import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
 const ANSWER_WITHIN = 10_000; // milliseconds
+const COME_AGAIN = 100; // milliseconds, when the server has said that its log is not available
 const RETRIES = { reconnectionDelay: 20, reconnectionDelayMax: 1000, randomizationFactor: 0 };
 
 const tabs = new Map();
@@ -18,12 +19,18 @@ class Tab {
     this.socket.on("chat message", this.show.bind(this));
     this.socket.on("connect", () => this.say("connect"));
     this.socket.on("disconnect", () => this.say("disconnect"));
-    this.socket.on("connect_error", (error) => this.say("refuse", { reason: error.message }));
+    this.socket.on("connect_error", this.refused.bind(this));
   }
 
   auth(connect) { // asked when the transport is up, just before CONNECT
     this.say("auth");
     connect({ serverOffset: this.offset });
+  }
+
+  // Who is refused does not come again by itself.
+  refused(error) {
+    this.say("refuse", { reason: error.message });
+    if (error.data?.error === "not available") this.again = setTimeout(() => this.socket.connect(), COME_AGAIN);
   }
 
   show(text, offset) {
@@ -40,6 +47,7 @@ class Tab {
 
   // Break the line and stay offline, as the button of the page does.
   drop() {
+    clearTimeout(this.again);
     this.socket.io.reconnection(false);
     if (this.socket.connected) this.socket.io.engine.close();
     else {
@@ -55,6 +63,7 @@ class Tab {
 
   // Be gone, without a goodbye of Socket.IO's.
   leave() {
+    clearTimeout(this.again);
     this.socket.off();
     this.socket.io.reconnection(false);
     if (this.socket.connected) this.socket.io.engine.close();
