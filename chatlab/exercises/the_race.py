@@ -21,7 +21,7 @@ from chatlab.mistakes import BadMoment
 
 STORED = ("one", "two")
 MOST = 40
-"""So often a server may ask the same log for the rows after the same offset, for all tabs."""
+"""So often a server may ask for what comes after an offset while nothing new is stored."""
 AGAIN = (
     "the server asks again and again what comes after {}, though nothing new is stored: after the "
     "`for` loop, and not in it, it has to wait with `await log.newer(cursor)`, and `cursor` has to "
@@ -65,21 +65,24 @@ async def _held(server: Callable[..., None], drop: str) -> Verdict:
 
 
 def patient(server: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a server, so that a read which asks the same once more than MOST times is an error.
+    """Wrap a server, so that it is an error to ask the same log the same more than MOST times.
 
-    It ends the task that reads: such a server would keep its thread busy as long as it runs.
+    It ends the task that asks: else it would keep the server's thread busy, perhaps for ever.
     """
 
     def handlers(sio: Any, log: Any) -> None:
-        read, asked = log.after, Counter()
+        asked: Counter[Any] = Counter()
 
-        def after(offset: int, *limit: int) -> Any:
-            asked[offset, log.head] += 1
-            if asked[offset, log.head] > MOST:
-                raise BadMoment(AGAIN.format(offset))
-            return read(offset, *limit)
+        def bounded(ask: Callable[..., Any]) -> Callable[..., Any]:
+            def asks(offset: int, *limit: int) -> Any:
+                asked[ask, offset, log.head] += 1
+                if asked[ask, offset, log.head] > MOST:
+                    raise BadMoment(AGAIN.format(offset))
+                return ask(offset, *limit)
 
-        log.after = after
+            return asks
+
+        log.after, log.newer = bounded(log.after), bounded(log.newer)
         server(sio, log)
 
     return handlers

@@ -153,6 +153,7 @@ async def test_right_answer_to_06_is_solved(old, new):
 
 
 @pytest.mark.slow
-async def test_no_mutant_of_the_solution_of_06_is_solved(little_patience):
-    """But for those that are as right."""
+@pytest.mark.usefixtures("nothing_left", "little_patience")
+async def test_no_mutant_of_the_solution_of_06_is_solved():
+    """But for those that are as right. A thread that stays busy would refuse all that follow."""
     assert {name async for name in Exercise("06").accepted(EVERY)} <= set(EQUIVALENT)
