@@ -54,7 +54,7 @@ WRONG = [
     (NEXT, "            await log.newer(log.head)",
      "ann's page shows nothing, and it should show ['one']"),
     (NEXT, "            log.newer(cursor)", "write `await` before the call of `newer`"),
-    ("while sid in here", "if sid in here", "lost: ann never shows 1"),
+    ("while sid in here", "if sid in here", "lost: ann never shows"),
     ('auth["serverOffset"]', "0", 'duplicated: bob shows 1 "one" again'),
     ('auth["serverOffset"]', "log.head", 'lost: bob never shows 2 "two"'),
     (MOVE, "                cursor = log.head\n", "lost: bob never shows 3"),
