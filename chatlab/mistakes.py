@@ -7,6 +7,7 @@ This module must not know what is called.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
@@ -52,13 +53,14 @@ def is_count(value: Any, least: int = 0) -> bool:
 class NotYetAwaited(Coroutine[Any, Any, Any]):
     """The coroutine of a call. Until it is awaited, all that it can do is to say so.
 
-    `forgotten`, if given, gets the error of a call that never was.
+    `forgotten`, if given, gets the error of a call that never was. Else it is a warning, below the
+    cell that has forgotten it.
     """
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, Any], name: str, forgotten: Forgotten | None
     ) -> None:
-        self._coroutine, self._forgotten = coroutine, forgotten
+        self._coroutine, self._forgotten = coroutine, forgotten or _warn
         self._sentence = f"nothing has happened yet: write `await` before the call of `{name}`"
 
     @property
@@ -102,6 +104,10 @@ class NotYetAwaited(Coroutine[Any, Any, Any]):
     def _refuse(self) -> NoReturn:
         self.close()  # so that Python does not say the same later, in another cell
         raise NotAwaited(f"{self._sentence}, and brackets around both if something follows")
+
+
+def _warn(error: Exception) -> None:
+    warnings.warn(str(error), RuntimeWarning, stacklevel=3)
 
 
 def awaited(thing: Thing, forgotten: Forgotten | None = None) -> Thing:

@@ -77,7 +77,9 @@ class Connector:
         self._start(connection)
         try:
             async with in_time(
-                lambda s: ConnectionError(f"no answer from the server for {s:.0f} s")
+                lambda s: ConnectionError(
+                    f"no answer from the server for {s:.0f} s: does the handler of `connect` end?"
+                )
             ):
                 welcome = await connection.accepted
         except BaseException:

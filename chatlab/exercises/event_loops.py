@@ -6,7 +6,8 @@ after five seconds the function raises TimeoutError, neither much sooner nor muc
 
 Nobody waits five seconds for that. The loop has a clock of its own, which goes on while the
 function waits. For a future as for an event, Python waits with `Condition.wait`, so that is what is
-replaced during the check.
+replaced during the check; and so are the clocks by which a queue and a condition see that the time
+is over.
 """
 
 from __future__ import annotations
@@ -81,7 +82,11 @@ class Loop(asyncio.SelectorEventLoop):
             wait(condition, PATIENCE)
             return self.ended
 
-        with patch.object(Condition, "wait", wait_here):
+        def clock() -> float:
+            return monotonic() + (self.now if get_ident() == here else 0)
+
+        clocks = patch("queue.time", clock), patch("threading._time", clock)
+        with patch.object(Condition, "wait", wait_here), clocks[0], clocks[1]:
             yield
 
 

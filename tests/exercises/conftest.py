@@ -7,5 +7,8 @@ from chatlab.course import exercise
 
 @pytest.fixture
 def little_patience(monkeypatch):
-    """An answer that does not end is ended soon. Not for right answers: a machine may be busy."""
-    monkeypatch.setattr(exercise, "PATIENCE", 2)
+    """An answer that does not end is ended soon. Not for right answers: a machine may be busy.
+
+    But later than a right one ends as a rule: what is ended counts as refused.
+    """
+    monkeypatch.setattr(exercise, "PATIENCE", 5)

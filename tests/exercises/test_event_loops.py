@@ -1,5 +1,6 @@
 """The exercise of 90: wrong answers, right ones, and the mutants; nobody waits five seconds."""
 
+import queue
 import threading
 
 import pytest
@@ -15,6 +16,22 @@ TRY = f"try:\n        return {RESULT}\n    except {{}}:\n        return None"
 POLL = (
     f"future = {HAND_OVER}\n    while not future.done():\n        {{}}\n    return future.result()"
 )
+QUEUE = f"""answers = queue.Queue()
+    {HAND_OVER}.add_done_callback(answers.put)
+    try:
+        return answers.get(timeout={{}}).result()
+    except queue.Empty:
+        raise TimeoutError from None"""
+CONDITION = f"""over = threading.Condition()
+    def tell(future):
+        with over:
+            over.notify()
+    future = {HAND_OVER}
+    with over:
+        future.add_done_callback(tell)
+        if not over.wait_for(future.done, 5):
+            raise TimeoutError
+    return future.result()"""
 WRONG = [
     (f"return {RESULT}", f"return {HAND_OVER}", "it returns a value of type Future, and the corou"),
     (f"return {RESULT}", RESULT, NO_RESULT),
@@ -24,6 +41,8 @@ WRONG = [
     ("result(5)", "result(6)", "it gives up after 6 seconds, and five were asked for"),
     ("result(5)", "result(0.5)", "it gives up after 0.5 seconds, and five were asked for"),
     ("result(5)", "exception(5)", NO_RESULT),
+    (f"return {RESULT}", QUEUE.format(6), "it gives up after 6 seconds, and five were asked for"),
+    (f"return {RESULT}", QUEUE.format(None), TOO_LATE),
     (RESULT, f"{RESULT} or 0", "of type int, and the coroutine has returned None"),
     (f"return {RESULT}", TRY.format("TimeoutError"), "without a result it returns None, and Time"),
     (f"return {RESULT}", TRY.format("Exception"), "the coroutine raised an error, and nobody is"),
@@ -60,6 +79,8 @@ RIGHT = [
         "    future.add_done_callback(lambda future: done.set())\n"
         "    if not done.wait(5):\n        raise TimeoutError\n    return future.result()",
     ),
+    (f"return {RESULT}", QUEUE.format(5)),
+    (f"return {RESULT}", CONDITION),
 ]
 EQUIVALENT = {}
 """Mutants that are right too, with the reason."""
@@ -69,7 +90,7 @@ EQUIVALENT = {}
 def exercise():
     """The exercise; what answers may use besides what the chapter imports is imported."""
     made = Exercise("90")
-    made.run("from concurrent.futures import ThreadPoolExecutor, wait")
+    made.run("import queue\nfrom concurrent.futures import ThreadPoolExecutor, wait")
     return made
 
 
@@ -83,7 +104,7 @@ async def test_wrong_answer_is_told_why(exercise, old, new, said):
 
 @pytest.mark.parametrize(("old", "new"), [("", ""), *RIGHT])
 async def test_right_answer_is_solved(exercise, old, new):
-    """However it waits: with a future, with a timeout of asyncio, or with a lock."""
+    """However it waits: with a future, a timeout of asyncio, an event, a queue or a condition."""
     assert (await exercise.changed(old, new)).solved
 
 
@@ -95,11 +116,13 @@ async def test_answer_that_asks_again_and_again_without_end_is_ended(exercise, m
 
 
 async def test_check_leaves_nothing_behind(exercise):
-    """Not its threads, and not its way of waiting."""
+    """Not its threads, and not its way of waiting, nor its clocks."""
     before, wait = set(threading.enumerate()), threading.Condition.wait
+    clocks = queue.time, threading._time
     assert (await exercise.changed("", "")).solved
     assert set(threading.enumerate()) <= before
     assert threading.Condition.wait is wait
+    assert (queue.time, threading._time) == clocks
 
 
 async def test_no_mutant_of_the_solution_is_solved():

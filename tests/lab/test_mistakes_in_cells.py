@@ -17,9 +17,9 @@ from chatlab.mistakes import BadArgument, BadMoment, NotAwaited
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_left"),
-    # What Python says too, of a call that the tests forget on purpose.
+    # What is said of a call that the tests forget on purpose.
     pytest.mark.filterwarnings(
-        "ignore:.*was never awaited", "ignore::pytest.PytestUnraisableExceptionWarning"
+        "ignore:nothing has happened yet", "ignore::pytest.PytestUnraisableExceptionWarning"
     ),
 ]
 CALLS = {
@@ -56,7 +56,7 @@ async def test_lab_that_is_not_awaited_names_the_await_at_its_first_call(call):
 
 
 async def test_call_of_a_tab_or_lab_that_is_not_awaited_names_the_await():
-    """Its result is used, or shown; Python itself says it when it is dropped."""
+    """Its result is used, or shown; when it is dropped, a warning says it."""
     async with Lab(echo) as lab:
         for call in (lab.join("bob"), lab.verdict(), lab.quiet(), lab.kill()):
             assert "write `await`" in repr(call)
