@@ -135,7 +135,7 @@ class PostgresLog(BatchedLog):
         await self._connections.listen(channel, heard)
 
     async def _prepare(self, db: Connection) -> None:
-        if setting := await db.fetchval(schema.UNSAFE):
+        if setting := await db.fetchval(sql.UNSAFE):
             what = f"{self.path} has {setting} = off: a power cut would take acknowledged messages"
             raise LogError(NOT_AVAILABLE, what)
         async with db.transaction():

@@ -22,7 +22,7 @@ from chatlab.harness import BackgroundServer, Link, Postgres, bad_day
 from chatlab.history import History, check
 from chatlab.lab.bad_day import BadDay
 from chatlab.messages import Message
-from chatlab.recovery import Recovery
+from chatlab.recovery import Recovery, SharedStore
 from chatlab.server import chat, create_app
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import this
@@ -42,6 +42,10 @@ PATIENCE = 120
 ROWS = "SELECT id, content FROM messages ORDER BY id"
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("official_client")]
+
+
+def sessions(url):
+    return Recovery(store=SharedStore(url))
 
 
 class Balancer(Link):
@@ -73,7 +77,7 @@ class Cluster:
                 self.handlers,
                 db=self.database.url(),
                 server=partial(socketio.AsyncServer, **options),
-                recovery=Recovery,
+                recovery=partial(sessions, self.database.url()),
             )
             self.servers = [
                 stack.enter_context(BackgroundServer(build, name=f"server {n}", process=True))
