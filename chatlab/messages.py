@@ -73,6 +73,9 @@ class Refused(ValueError):
         super().__init__(sentence)
         self.name = name
 
+    def __reduce__(self) -> tuple[Any, ...]:  # so that it can come from another process
+        return type(self), (self.name, str(self))
+
     def as_dict(self) -> dict[str, str]:
         """Return what is sent to the client: `{"error": name, "message": sentence}`."""
         return {"error": self.name, "message": str(self)}

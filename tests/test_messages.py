@@ -2,12 +2,14 @@
 
 import json
 import math
+import pickle
 import sqlite3
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatlab.log import LogError
 from chatlab.messages import (
     MAX_CLIENT_OFFSET,
     MAX_OFFSET,
@@ -145,3 +147,9 @@ def test_pages_are_for_those_who_ask_for_them(auth):
     """With `true`, and nothing like it."""
     assert takes_pages({"pages": True})
     assert not takes_pages(auth)
+
+
+def test_refusal_comes_whole_from_another_process():
+    """The error of a server in a process of its own is pickled on its way."""
+    refusal = pickle.loads(pickle.dumps(LogError("not stored", "no database")))
+    assert (type(refusal), refusal.name, str(refusal)) == (LogError, "not stored", "no database")

