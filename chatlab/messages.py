@@ -70,6 +70,10 @@ class Refused(ValueError):
         super().__init__(sentence)
         self.name = name
 
+    def __reduce__(self) -> tuple[type[Refused], tuple[str, str]]:
+        """Let it pass from one process to another."""
+        return type(self), (self.name, str(self))
+
     def as_dict(self) -> dict[str, str]:
         """Return what is sent to the client: `{"error": name, "message": sentence}`."""
         return {"error": self.name, "message": str(self)}

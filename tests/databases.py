@@ -3,15 +3,14 @@
 import itertools
 from functools import cache
 
-from chatlab.harness import Postgres
+from chatlab.harness import shared_postgres
 
 NUMBERS = itertools.count(1)
 
 
-@cache
 def postgres():
     """Start it, when the first test needs it. It ends with this process."""
-    return Postgres().start()
+    return shared_postgres().start()
 
 
 @cache

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from chatlab.log import schema
@@ -52,8 +52,11 @@ class PostgresLog(BatchedLog):
     ) -> None:
         super().__init__(keep, on_commit)
         self.url = url
+        self.follows = True
+        """Whether it looks for messages of others by itself. An experiment that wants a server to
+        be behind says False: then it learns of them only if it must, as in `reach`."""
         self._connections = Connections(url, self._greet)
-        self._follower = Follower(self._connections, self._read, lambda: self.head, notify)
+        self._follower = Follower(self._connections, self._follow, lambda: self.head, notify)
         self._failing = False
 
     @property
@@ -90,6 +93,9 @@ class PostgresLog(BatchedLog):
         return await super().append(text, client_offset)
 
     async def after(self, offset: int, limit: int = -1) -> list[Message]:
+        return await self._after(offset, limit)
+
+    async def _after(self, offset: int, limit: int) -> list[Message]:
         rows = await self._ask(
             lambda db: db.fetch(schema.AFTER, offset, limit if limit >= 0 else None)
         )
@@ -111,7 +117,7 @@ class PostgresLog(BatchedLog):
     async def check(self) -> None:
         try:
             async with asyncio.timeout(CHECK):
-                await self.after(self.head, 1)
+                await self._after(self.head, 1)
         except TimeoutError:
             raise LogError(NOT_AVAILABLE, f"{self.path} did not answer in time") from None
 
@@ -204,10 +210,34 @@ class PostgresLog(BatchedLog):
             report["exception"] = LogError(error.name, str(error))  # without a traceback
             asyncio.get_running_loop().call_exception_handler(report)
 
+    async def _follow(self) -> bool:
+        return self.follows and await self._read()
+
     async def _read(self) -> bool:
         """Read what comes after the head; return whether there was anything."""
         grew = False
-        while new := [m for m in await self.after(self.head, PAGE) if m.offset > self.head]:
+        while new := [m for m in await self._after(self.head, PAGE) if m.offset > self.head]:
             self._grow(new)
             grew = True
         return grew
+
+
+async def read_beside(url: str, limit: int | None) -> tuple[int, list[Message]]:
+    """Return the head and the first messages of a log that servers may have open; open none.
+
+    Raises LogError if it cannot be read now.
+    """
+    async with AsyncExitStack() as stack:
+        connections = Connections(url, _nothing)
+        await connections.open()
+        stack.push_async_callback(connections.close)
+        try:
+            rows = await connections.call(lambda db: db.fetch(schema.AFTER, 0, limit))
+        except (NotReached, NotAnswered, connections.refusal) as error:
+            raise LogError(NOT_AVAILABLE, str(error)) from error
+        found = [Message(row["id"], row["content"]) for row in rows if row["id"] is not None]
+        return rows[0]["last"], found
+
+
+async def _nothing(db: Connection) -> None:
+    """Greet a connection with which nothing is to be prepared."""
