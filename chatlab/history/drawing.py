@@ -9,7 +9,7 @@ from html import escape
 
 from chatlab.history.events import SERVER
 from chatlab.history.steps import NEVER, Step
-from chatlab.history.words import DOES, breadth, left_out, name_of, offset_of, sends, short, stored
+from chatlab.history.words import breadth, did, left_out, name_of, offset_of, sends, short, stored
 
 LEFT, TOP, RIGHT = 122, 52, 100
 """Where the first lane and the first step are, and how much room there is behind the last lane."""
@@ -124,7 +124,7 @@ class Drawing:
         """Draw what clients or the server do, and the messages that follow."""
         for event in dict.fromkeys(step.actions):
             x, y = self._x(event.who), self._y
-            self._beside(event.who, y + 5, DOES[event.kind], outside=True)
+            self._beside(event.who, y + 5, did(event), outside=True)
             state = STATES.get(event.kind, "up")
             if state is None:
                 mark = _line("end", x - 8, y, x + 8, y)
