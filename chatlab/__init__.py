@@ -15,7 +15,7 @@ from chatlab.course import (
     should_be_valid,
     should_show,
 )
-from chatlab.harness import BackgroundServer, Link, bad_day, run
+from chatlab.harness import BackgroundServer, Link, bad_day, held_up, run
 from chatlab.history import Diagram, Event, History, Verdict, check
 from chatlab.lab import Lab
 from chatlab.log import MessageLog
@@ -56,6 +56,7 @@ __all__ = [
     "create_app",
     "epoch_of",
     "find_fault",
+    "held_up",
     "judged",
     "offset_of",
     "recovered",

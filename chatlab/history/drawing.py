@@ -10,8 +10,8 @@ from html import escape
 from chatlab.history.events import SERVER
 from chatlab.history.steps import NEVER, Step
 from chatlab.history.words import (
-    DOES,
     breadth,
+    did,
     left_out,
     more_of,
     name_of,
@@ -134,7 +134,7 @@ class Drawing:
         """Draw what clients or the server do, and the messages that follow."""
         for event in dict.fromkeys(step.actions):
             x, y = self._x(event.who), self._y
-            self._beside(event.who, y + 5, DOES[event.kind], outside=True)
+            self._beside(event.who, y + 5, did(event), outside=True)
             state = STATES.get(event.kind, "up")
             if state is None:
                 mark = _line("end", x - 8, y, x + 8, y)

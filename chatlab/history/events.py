@@ -20,6 +20,9 @@ Kind = Literal[
     "write", "send", "retry", "acknowledge", "refuse", "show",  # messages, seen from the client
     "stop", "kill", "start",  # the server
 ]  # fmt: skip
+CONNECTS: tuple[Kind, ...] = ("join", "reconnect", "reload")
+AT_A_SERVER: tuple[Kind, ...] = (*CONNECTS, "stop", "kill", "start")
+"""Kinds of events at one of the servers, if there are several: its name is the event's `text`."""
 SERVER = "server"
 Stored = Collection[Message] | None
 

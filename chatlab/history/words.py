@@ -13,7 +13,7 @@ from itertools import accumulate, groupby
 from math import ceil
 from unicodedata import category, east_asian_width
 
-from chatlab.history.events import SERVER, Event
+from chatlab.history.events import AT_A_SERVER, SERVER, Event
 from chatlab.history.steps import ARRIVE, NEVER, Arrival, Step
 
 DOES = {
@@ -98,6 +98,12 @@ def _breadth(character: str) -> float:
     return 1.4 if character.isupper() else 1
 
 
+def did(event: Event) -> str:
+    """Say what a client or the server does, and on which server if there are several."""
+    where = event.text if event.kind in AT_A_SERVER else None
+    return DOES[event.kind] + (f" ({where})" if where else "")
+
+
 def sends(step: Step) -> str:
     """Say that a message is sent, or only written while there is no connection."""
     verb = "writes" if step.fate == "waits" else "sends"
@@ -125,8 +131,8 @@ def name_of(arrival: Arrival) -> str:
 
 
 def _cell(lane: str, step: Step) -> str:
-    does = dict.fromkeys(event.kind for event in step.actions if event.who == lane)
-    words = [DOES[kind] for kind in does if kind in DOES]
+    does = dict.fromkeys(event for event in step.actions if event.who == lane)
+    words = [did(event) for event in does if event.kind in DOES]
     if step.is_send and does:
         told = step.fate not in ("arrived", "known")
         words.append(sends(step) + (f" ({step.fate})" if told else ""))

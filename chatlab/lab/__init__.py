@@ -5,5 +5,6 @@ that a closed lab leaves nothing behind. Only the course, the notebooks and the 
 must not know which chapter it is used in.
 """
 
-from chatlab.lab.lab import Lab, lab_of, labs_opened
+from chatlab.lab.lab import Lab, lab_of
+from chatlab.lab.opened import labs_opened
 from chatlab.lab.studied_server import Pause

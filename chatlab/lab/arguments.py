@@ -9,10 +9,12 @@ import inspect
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from chatlab.harness import KINDS, Mishap
+from chatlab.harness import KINDS as MISHAPS
+from chatlab.harness import Mishap
 from chatlab.history import SERVER
 from chatlab.lab.page_reports import THE_PAGE
-from chatlab.mistakes import BadArgument, expect
+from chatlab.lab.place import KINDS
+from chatlab.mistakes import BadArgument, expect, is_count
 
 Value = TypeVar("Value")
 
@@ -31,6 +33,8 @@ def check_options(
     recovery: bool,
     store: bool,
     clock: Callable[[], float],
+    servers: int,
+    log: str,
 ) -> None:
     """Check the arguments of a Lab, except `keep`: the log checks that."""
     rule = (
@@ -44,6 +48,11 @@ def check_options(
     expect(heartbeat is None or number, "heartbeat is in seconds, above 0", heartbeat)
     expect(callable(clock), "clock is a function that returns seconds", clock)
     expect(recovery or not store, "store=True goes with recovery=True", {"recovery": recovery})
+    expect(log in KINDS, f"log is {' or '.join(map(repr, KINDS))}", log)
+    expect(is_count(servers, 1), "servers is a number, from 1 on", servers)
+    one = "only one server can have a file of SQLite: several share log='postgresql'"
+    expect(servers == 1 or log == "postgresql", one, log)
+    expect(not store or log == "sqlite", "store=True keeps sessions in a file of SQLite", log)
 
 
 def _takes_sio(server: Callable[..., None]) -> bool:
@@ -64,6 +73,15 @@ def check_name(name: str) -> None:
         raise BadArgument(f"{name!r} is {whose}")
 
 
+def check_server(number: int | None, count: int) -> None:
+    """Check which of the servers is meant; None leaves it open."""
+    there = number is None or (is_count(number) and number < count)
+    rule = (
+        f"the servers have the numbers 0 to {count - 1}" if count > 1 else "there is one server: 0"
+    )
+    expect(there, rule, number)
+
+
 def check_action(action: Coroutine[Any, Any, Any]) -> None:
     """Check what the server is to be held in the middle of."""
     rule = "pause takes a call without `await`, as in lab.pause(bob.reconnect())"
@@ -74,8 +92,8 @@ def check_day(day: Iterable[Mishap], names: Collection[str]) -> list[Mishap]:
     """Return the mishaps of a day, in which everybody must have joined."""
     mishaps = list(day)
     for mishap in mishaps:
-        fits = isinstance(mishap, Mishap) and mishap.kind in KINDS
-        expect(fits, f"a day is a list of mishaps, of the kinds {', '.join(KINDS)}", mishap)
+        fits = isinstance(mishap, Mishap) and mishap.kind in MISHAPS
+        expect(fits, f"a day is a list of mishaps, of the kinds {', '.join(MISHAPS)}", mishap)
         if mishap.kind != "kill" and mishap.who not in names:
             raise BadArgument(f"{mishap.who!r} has not joined this lab; {_those(names)}")
     return mishaps

@@ -6,26 +6,34 @@ It puts the other modules of this folder together, and adds no rules of its own 
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from contextlib import AsyncExitStack, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 
 from chatlab.client import ChatClient
 from chatlab.harness import Link, Mishap
 from chatlab.history import Diagram, History, Verdict, check
-from chatlab.lab.arguments import Named, check_action, check_day, check_name, check_options
+from chatlab.lab.arguments import (
+    Named,
+    check_action,
+    check_day,
+    check_name,
+    check_options,
+    check_server,
+)
 from chatlab.lab.bad_day import BadDay
 from chatlab.lab.frame import Page
 from chatlab.lab.live import Live
+from chatlab.lab.opened import note
 from chatlab.lab.page_reports import PageReports
-from chatlab.lab.quiet import wait_until_dead, wait_until_offline, wait_until_quiet
+from chatlab.lab.place import Kind, Place
+from chatlab.lab.quiet import wait_until_quiet
+from chatlab.lab.servers import Controls, LabServer, Servers
 from chatlab.lab.studied_server import Pause, StudiedServer
-from chatlab.log import MessageLog
+from chatlab.log import LogError, log_at
+from chatlab.messages import SEND_AGAIN
 from chatlab.mistakes import BadMoment, awaited
 from chatlab.openable import Openable
 from chatlab.recovery import Recovery, SessionStore
@@ -40,7 +48,7 @@ NO_MORE = "this lab is not open any more: run its cell, `await Lab(...)`, and th
 
 
 @awaited
-class Lab(Openable):
+class Lab(Controls, Openable):
     """A server under study, the tabs of the people who use it, and the history of both.
 
     `server` is a function that registers handlers, `server(sio)` or `server(sio, log)`. Await the
@@ -49,6 +57,9 @@ class Lab(Openable):
 
     With `process=True` the server can be killed. With `heartbeat`, in seconds, each side sends or
     expects a ping this often, and closes the connection if there is none for as long again.
+
+    With `log="postgresql"`, the messages are in PostgreSQL, and `servers` is how many servers share
+    them. Tabs that join are on the servers in turn.
 
     With `recovery`, the server has connection state recovery; with `store` too, its sessions are in
     the database, and outlive it. `clock` counts the seconds for which they are kept. `keep` is how
@@ -66,8 +77,10 @@ class Lab(Openable):
         store: bool = False,
         clock: Callable[[], float] = time.monotonic,
         keep: int | None = None,
+        servers: int = 1,
+        log: Kind = "sqlite",
     ) -> None:
-        check_options(server, name, heartbeat, recovery, store, clock)
+        check_options(server, name, heartbeat, recovery, store, clock, servers, log)
         self.history = History()
         self.clients: dict[str, ChatClient] = Named()
         self.links: dict[str, Link] = Named()
@@ -75,15 +88,19 @@ class Lab(Openable):
         self._live: Live | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reports = PageReports()
-        self._folder = tempfile.TemporaryDirectory(prefix="chatlab-")
-        self.db = Path(self._folder.name) / "chat.db"
-        """The file of the message log. It is deleted when the lab is closed."""
+        self._place = Place(log)
+        self.db = self._place.db
+        """The file of the message log, or the address of its database. Closing deletes it."""
+        self.database = self._place.database
+        """The PostgreSQL in which the log is, if it is: stop it, start it. All labs share it."""
         sessions = partial(Recovery, store=SessionStore(self.db) if store else None, clock=clock)
         app = {"db": self.db, "recovery": sessions if recovery else None, "keep": keep}
-        self._studied = StudiedServer(
-            server, self.history, self._report, name, process, heartbeat, app
-        )
-        self.server, self.history.stored = self._studied.server, self._studied.stored
+        options = (process, heartbeat, app)
+        build = partial(StudiedServer, server, self.history, self._report, name, *options)
+        self._lab, self._check = self, partial(_check_open, self)
+        self.servers = self._meant = Servers(self, servers, build)
+        """The servers, by their number: stop, kill, start or restart one of them."""
+        self.server, self.history.stored = self.servers[0].server, self._place.stored
 
     async def open(self) -> Self:
         """Start the server, in the place of an older lab of the same name."""
@@ -91,13 +108,13 @@ class Lab(Openable):
             await _end(_OPEN[self.server.name])
         self._loop = asyncio.get_running_loop()
         try:
-            self.server.start()
+            self.servers.serve()
         except BaseException:
-            self._folder.cleanup()
+            self._place.remove()
             raise
-        self._ticker = asyncio.create_task(_tick(self._studied.look))
+        self._ticker = asyncio.create_task(_tick(self.servers.look))
         _OPEN[self.server.name] = self
-        _opened.get([]).append(self)
+        note(self)
         return self
 
     async def close(self) -> None:
@@ -112,27 +129,33 @@ class Lab(Openable):
     @property
     def reads(self) -> int:
         """How often the server has read rows from the log. In a process, it is not known."""
-        return self._studied.reads
+        return self.servers.reads
 
-    async def join(self, *names: str, tab: Callable[..., ChatClient] = ChatClient) -> Any:
+    async def join(
+        self,
+        *names: str,
+        tab: Callable[..., ChatClient] = ChatClient,
+        server: int | None = None,
+    ) -> Any:
         """Open a tab for each name, in turn; return the tab, or a list of tabs for several names.
 
         `tab` makes a tab: a subclass of ChatClient, for instance. If there is a tab of this name,
-        it is closed first.
+        it is closed first. `server` is the number of the server; without it they take turns.
         """
         _check_open(self)
+        check_server(server, len(self.servers))
         for name in names:
             check_name(name)
         for name in names:
-            await self._join(name, tab)
+            await self._join(name, tab, self.servers.next_for(name, server))
         tabs = [self.clients[name] for name in names]
         return tabs[0] if len(tabs) == 1 else tabs
 
-    async def _join(self, name: str, tab: Callable[..., ChatClient]) -> None:
+    async def _join(self, name: str, tab: Callable[..., ChatClient], server: LabServer) -> None:
         if name in self.clients:
             await self._leave(name)
-        link = self.links[name] = await Link(self.server.port)
-        self.clients[name] = tab(link.url, name, record=self.history.record)
+        link = self.links[name] = await Link(server.port)
+        self.clients[name] = tab(link.url, name, record=self.servers.record)
         self.clients[name].report = self._report
         await self.clients[name].open()
         self.server.check()
@@ -140,6 +163,18 @@ class Lab(Openable):
     async def _leave(self, name: str) -> None:
         await self.clients[name].close()
         await self.links[name].close()
+
+    async def move(self, name: str, server: int) -> None:
+        """Let a tab lose its connection, and connect to another server, or to the same one."""
+        _check_open(self)
+        check_server(server, len(self.servers))
+        await self.clients[name].drop()
+        self.links[name].server_port = self.servers[server].port
+        await self.clients[name].reconnect()
+
+    def server_of(self, name: str) -> LabServer:
+        """Return the server to which the link of a tab leads."""
+        return self.servers.at(self.links[name].server_port)
 
     async def quiet(self) -> None:
         """Wait until nothing is under way: no tab that is connected has something to send, no
@@ -151,44 +186,17 @@ class Lab(Openable):
         await wait_until_quiet(self)
         self.server.check()
 
-    async def pause(self, action: Coroutine[Any, Any, Any]) -> Pause:
-        """Begin an action, `bob.reconnect()` for instance, and hold the server in the middle of it.
+    async def pause(self, action: Coroutine[Any, Any, Any], server: int = 0) -> Pause:
+        """Begin an action, `bob.reconnect()` for instance, and hold a server in the middle of it.
 
-        The server is held the next time it has read rows from the log. Everything else goes on:
+        The server is held the next time its handlers have read rows from the log. All else goes on:
         other tabs, other handlers. Raises RuntimeError if the server does not read its log
         meanwhile, and for a server in another process.
         """
         check_action(action)
         _check_open(self)
-        return await self._studied.pause(action, self.quiet)
-
-    async def stop(self) -> None:
-        """Stop the server; return when every tab has noticed that its connection is gone."""
-        _check_open(self)
-        self._studied.end("stop")
-        await wait_until_offline(self)
-
-    async def kill(self) -> None:
-        """Kill the server, as `kill -9` does; return when every tab has noticed.
-
-        Raises RuntimeError unless the lab was made with `process=True`.
-        """
-        _check_open(self)
-        self._studied.end("kill")
-        await wait_until_offline(self)
-
-    async def start(self) -> None:
-        """Start the server again, on the same port and database; return when all tabs are back."""
-        _check_open(self)
-        await wait_until_dead(self)
-        if not self.server.running:
-            self._studied.start()
-            await self.quiet()
-
-    async def restart(self) -> None:
-        """Stop the server and start it again. The tabs that were connected come back."""
-        await self.stop()
-        await self.start()
+        check_server(server, len(self.servers))
+        return await self.servers[server].studied.pause(action, self.quiet)
 
     async def live_through(self, day: Iterable[Mishap], *, post: bool = False) -> None:
         """Let mishaps happen, then mend every link and let every tab reconnect.
@@ -198,7 +206,7 @@ class Lab(Openable):
         """
         _check_open(self)
         day = check_day(day, self.clients)
-        await BadDay(self.clients, self.links, self._studied.kill_and_start, post).happen(day)
+        await BadDay(self.clients, self.links, self.servers.kill_and_start_one, post).happen(day)
 
     async def verdict(self, *, promised: bool = False) -> Verdict:
         """Wait until all is quiet, and judge what the tabs show and what the log holds.
@@ -206,7 +214,7 @@ class Lab(Openable):
         With `promised`, every message that was sent has to be there, acknowledged or not.
         """
         await self.quiet()
-        async with MessageLog(self.db) as log:
+        async with log_at(self.db) as log:
             stored = await log.after(0)
             history = self._reports.sends_merged_into(self.history)
             return check(history, stored, promised=promised, trimmed=log.trimmed)
@@ -228,12 +236,17 @@ class Lab(Openable):
         """
         _check_open(self)
         if self._live is None:
-            actions = self._studied.actions
+            actions = self.servers.actions
             self._live = Live(self, self._reports, self._loop, actions, self._report)
         return self._live.open(height)
 
     def _report(self, error: BaseException) -> None:
-        """Take an error of the server, or of the live demo, on the thread where it happened."""
+        """Take an error of the server, or of the live demo, on the thread where it happened.
+
+        A PostgreSQL that does not answer belongs to the experiment: the senders are told.
+        """
+        if isinstance(error, LogError) and error.name in SEND_AGAIN and self.database:
+            return
         self._loop.call_soon_threadsafe(_raise_in_cell, self, error)
 
 
@@ -248,12 +261,13 @@ def _raise_in_cell(lab: Lab, error: BaseException) -> None:
 
 async def _end(lab: Lab) -> None:
     del _OPEN[lab.server.name]
-    lab._studied.go_on()
+    lab.servers.go_on()
     async with AsyncExitStack() as last_first:  # if one step fails, the others happen anyway
-        last_first.callback(lab._folder.cleanup)
-        last_first.callback(lab._studied.stored)  # the last look
+        last_first.callback(lab._place.remove)
+        last_first.callback(lab._place.stored)  # the last look
         last_first.callback(lab._ticker.cancel)
-        last_first.callback(lab.server.stop)
+        for server in lab.servers:
+            last_first.callback(server.server.stop)
         for name in lab.clients:
             last_first.push_async_callback(lab._leave, name)
         if lab._live is not None:
@@ -269,27 +283,13 @@ def _check_open(lab: Lab) -> None:
     """Raise BadMoment unless the lab is open; warn if its server was written anew since."""
     if _OPEN.get(lab.server.name) is not lab:
         raise BadMoment(NO_MORE if lab._loop else NOT_YET)
-    lab._studied.check_definition()
+    lab.servers[0].studied.check_definition()
 
 
 async def _tick(look: Callable[[], None]) -> None:
     while True:  # there is no event to wait for: waking up is the point
         await asyncio.sleep(TICK)
         look()
-
-
-_opened: ContextVar[list[Lab]] = ContextVar("opened")
-
-
-@contextmanager
-def labs_opened() -> Iterator[list[Lab]]:
-    """Collect the labs that the code in this context opens."""
-    labs: list[Lab] = []
-    before = _opened.set(labs)
-    try:
-        yield labs
-    finally:
-        _opened.reset(before)
 
 
 try:  # keep the register when the module is reloaded

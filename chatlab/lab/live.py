@@ -43,7 +43,7 @@ class Live:
         report_error: Callable[[BaseException], None],
     ) -> None:
         self.lab, self.reports, self.cells, self.line = lab, reports, Cells(loop), PageLine()
-        self.view = View(lab, reports, self.line, list(actions))
+        self.view = View(lab, reports, self.line)
         buttons = {name: partial(self._press, name) for name in BUTTONS}
         buttons |= {name: partial(self.cells.run, action) for name, action in actions.items()}
         self.panel = Panel(self.picture, buttons, on_report=self._on_report)

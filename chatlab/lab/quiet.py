@@ -7,10 +7,11 @@ have ended. It starts and ends nothing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from chatlab.client import PATIENCE, ChatClient
 from chatlab.harness import REST, BackgroundServer, Link
@@ -24,8 +25,16 @@ class OpenLab(Protocol):
     links: dict[str, Link]
     history: History
     server: BackgroundServer
-    db: Path
-    """The file of the message log."""
+    """The first of its servers."""
+    servers: list[Any]
+    db: Path | str
+    """The file of the message log, or the address of its database."""
+
+    def server_of(self, name: str) -> Any:
+        """Return the server to which the link of a tab leads."""
+
+    async def quiet(self) -> None:
+        """Wait until nothing is under way."""
 
 
 TICK = 0.1
@@ -48,24 +57,28 @@ async def wait_until_quiet(lab: OpenLab) -> None:
         raise TimeoutError(str(error) or guess) from None
 
 
-async def wait_until_offline(lab: OpenLab) -> None:
-    """Wait until every tab has noticed that the server has ended."""
-    for tab in lab.clients.values():
+async def wait_until_offline(tabs: Iterable[ChatClient]) -> None:
+    """Wait until each of these tabs has noticed that its server has ended."""
+    for tab in tabs:
         wish = "notice that the server is gone"
         await tab.until(lambda tab=tab: not tab.connected, wish, failing=False)
 
 
-async def wait_until_dead(lab: OpenLab) -> None:
+async def wait_until_dead(server: Any) -> None:
     """Wait while tabs reconnect in vain: a process that has just died may still seem alive."""
-    tabs = lab.clients.values()
     with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            while lab.server.running and any(tab.returning for tab in tabs):  # noqa: ASYNC110
+            while server.running and any(tab.returning for tab in server.tabs):  # noqa: ASYNC110
                 await asyncio.sleep(TICK)  # nothing announces the death of a process
 
 
 async def _ask_every_tab(lab: OpenLab) -> None:
     """Return when every tab has sent all it has, and has received all that is sent to it."""
+    for _ in lab.servers[:2]:  # what a handler of one server stores, another one shows later
+        await _ask_once(lab)
+
+
+async def _ask_once(lab: OpenLab) -> None:
     opening = [tab for tab in lab.clients.values() if tab.opening and not tab.returning]
     number = next(_numbers) if opening else None
     # A tab that still sends keeps handlers busy, and the probe waits for the handlers.
@@ -78,8 +91,11 @@ async def _ask_every_tab(lab: OpenLab) -> None:
 
 def _online(lab: OpenLab) -> list[ChatClient]:
     """Return the tabs that have a connection, or will have one soon."""
-    tabs = lab.clients.values()
-    return [tab for tab in tabs if tab.connected or (tab.returning and lab.server.running)]
+    return [
+        tab
+        for name, tab in lab.clients.items()
+        if tab.connected or (tab.returning and lab.server_of(name).running)
+    ]
 
 
 async def _all_sent(tab: ChatClient) -> None:

@@ -6,7 +6,6 @@ It records starts and ends in the history, and knows no tabs.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
@@ -15,8 +14,6 @@ from typing import Any, Literal
 
 from chatlab.harness import BackgroundServer, Gate, Hold, WatchedServer, watched
 from chatlab.history import SERVER, History
-from chatlab.log import messages_in
-from chatlab.messages import Message
 from chatlab.mistakes import BadMoment
 from chatlab.server import create_app
 
@@ -32,8 +29,8 @@ class StudiedServer:
     """Builds, starts, ends and holds a server, in a thread or in a process of its own.
 
     A server in a process can be killed, and one in a thread can be held. `app` is what `create_app`
-    takes besides the handlers and their Socket.IO server. The other arguments are those of a Lab
-    and of a BackgroundServer.
+    takes besides the handlers and their Socket.IO server, and `which` says in the history which of
+    several servers it is. The other arguments are those of a Lab and of a BackgroundServer.
     """
 
     gate: Gate | None
@@ -48,6 +45,7 @@ class StudiedServer:
         process: bool,
         heartbeat: float | None,
         app: dict[str, Any],
+        which: str | None = None,
     ) -> None:
         self.gate = None if process else Gate()
         self._handlers, self._report = getattr(handlers, "func", handlers), report  # of a partial
@@ -55,12 +53,13 @@ class StudiedServer:
         self._looks = 0
         self._history = history
         self._hold: Hold | None = None
-        self._db, self._stored = app["db"], None
+        self._which = which
         self._kind: Literal["stop", "kill"] = "kill" if process else "stop"
         beats = {"ping_interval": heartbeat, "ping_timeout": heartbeat} if heartbeat else {}
         sio = partial(WatchedServer, **beats)
         build = partial(create_app, partial(watched, handlers, self.gate), server=sio, **app)
-        self.server = BackgroundServer(build, name=name, process=process, report=report)
+        full_name = name if which is None else f"{name}, {which}"
+        self.server = BackgroundServer(build, name=full_name, process=process, report=report)
 
     @property
     def reads(self) -> int:
@@ -80,13 +79,13 @@ class StudiedServer:
             )
         if self.server.running:
             self.go_on()
-            self._history.record(kind, SERVER)
+            self._history.record(kind, SERVER, self._which)
             getattr(self.server, kind)()
 
     def start(self) -> None:
         """Start the server again, if it does not run. Do not wait for the tabs."""
         if not self.server.running:
-            self._history.record("start", SERVER)
+            self._history.record("start", SERVER, self._which)
             self.server.start()
 
     def kill_and_start(self) -> None:
@@ -124,12 +123,6 @@ class StudiedServer:
 
     def _seen(self) -> None:
         self._looks = 0
-
-    def stored(self) -> list[Message] | None:
-        """Return the messages in the log, or those at the last look if it cannot be read now."""
-        with suppress(sqlite3.Error):
-            self._stored = messages_in(self._db)
-        return self._stored
 
     def go_on(self) -> None:
         """Let the server go on, if a pause still holds it. Do nothing otherwise."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection
 from contextlib import suppress
 
 from chatlab.client import ChatClient
@@ -17,7 +16,8 @@ from chatlab.history import SERVER, Arrival, Diagram, History, Step
 from chatlab.lab.frame import Page
 from chatlab.lab.page_reports import THE_PAGE, PageReports
 from chatlab.lab.quiet import OpenLab
-from chatlab.log import head_of
+from chatlab.lab.servers import LabServer
+from chatlab.log import LogError, head_at
 from chatlab.panel import Client, Drawing, Frame, Picture
 
 COLUMNS = ["State", "Offset", "Not answered", "In flight"]
@@ -58,14 +58,11 @@ class PageLine:
 class View:
     """Makes the picture of a lab that a panel shows.
 
-    `reports` is what the real chat page has reported, `line` its line to the server, and `actions`
-    are the names of the buttons for the server.
+    `reports` is what the real chat page has reported, and `line` its line to the first server.
     """
 
-    def __init__(
-        self, lab: OpenLab, reports: PageReports, line: PageLine, actions: Collection[str]
-    ) -> None:
-        self._lab, self._reports, self._line, self._actions = lab, reports, line, actions
+    def __init__(self, lab: OpenLab, reports: PageReports, line: PageLine) -> None:
+        self._lab, self._reports, self._line = lab, reports, line
         self._drawing = LiveDrawing(lab.history, reports)
         self._head = 0
 
@@ -73,26 +70,27 @@ class View:
         """Return what to show now; `busy` says whether a cell of the notebook is busy."""
         self._read_head()
         tabs = [self._tab(name, tab) for name, tab in list(self._lab.clients.items())]
-        running = self._lab.server.running
+        states = {server.name: self._state_of(server) for server in self._lab.servers}
         return Picture(
             "The lab, live",
-            {"server": self._server_state(), "newest offset": self._head},
+            states | {"newest offset": self._head},
             COLUMNS,
             [self._page(), *tabs],
-            [name for name in self._actions if (name == "start") != running],
+            [button for server in self._lab.servers for button in _buttons(server)],
             BUSY_NOTE if busy else "",
             self._drawing.newest(),
             Frame("Your page", Page(self._line.link.port, 0).url, self._line.loads),
         )
 
     def _read_head(self) -> None:
-        with suppress(sqlite3.Error):  # the next picture tries again
-            self._head = head_of(self._lab.db)
+        with suppress(sqlite3.Error, LogError):  # the next picture tries again
+            self._head = head_at(self._lab.db)
 
-    def _server_state(self) -> str:
-        if self._lab.server.running:
+    def _state_of(self, server: LabServer) -> str:
+        if server.running:
             return "running"
-        last = [event.kind for event in self._lab.history.of(SERVER)][-1:]
+        events = self._lab.history.of(SERVER)
+        last = [event.kind for event in events if event.text in (None, server.name)][-1:]
         return {("kill",): "killed", ("stop",): "stopped"}.get((*last,), "not running")
 
     def _tab(self, name: str, tab: ChatClient) -> Client:
@@ -123,6 +121,11 @@ class View:
         if reached > self._head:  # the log has grown since it was read
             self._read_head()
         return f"{reached} of {self._head}"
+
+
+def _buttons(server: LabServer) -> list[str]:
+    """Return the buttons for a server that can be pressed now."""
+    return [name for name in server.actions if name.startswith("start") != server.running]
 
 
 def _state(tab: ChatClient) -> str:

@@ -4,10 +4,10 @@ It promises that a message is on the disk when `append` returns, and that offset
 3, ...) and become visible in their order. It must not know Socket.IO, clients or servers.
 """
 
-from chatlab.log.addresses import is_address, log_at
+from chatlab.log.addresses import head_at, is_address, log_at, messages_at
 from chatlab.log.batched import KEY_USED
 from chatlab.log.contract import Log, LogError
 from chatlab.log.database import Batches, Writer, make_durable, transaction
 from chatlab.log.follower import NOTIFY
 from chatlab.log.postgres import PostgresLog
-from chatlab.log.sqlite import MessageLog, head_of, messages_in
+from chatlab.log.sqlite import MessageLog

@@ -37,6 +37,24 @@ T = TypeVar("T")
 Job = tuple[Callable[[], Any], Future[Any]]
 
 
+class Trouble:
+    """Why nothing is stored in a place: the event loop is told once, until it is over."""
+
+    def __init__(self, place: object) -> None:
+        self._place, self.reported = place, False
+
+    def report(self, error: Exception) -> None:
+        """Tell it, if nobody has yet."""
+        if not self.reported:
+            self.reported = True
+            report = {"message": f"nothing is stored in {self._place}", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(report)
+
+    def over(self) -> None:
+        """Something is stored again."""
+        self.reported = False
+
+
 class Writer:
     """The connection that writes, on a thread of its own. Call `open`, then `run` functions there.
 
@@ -55,7 +73,7 @@ class Writer:
             target=_work, args=(self._jobs, self._look), name="sqlite", daemon=True
         )
         self._tries = TRIES
-        self._failing = False
+        self._trouble = Trouble(path)
 
     async def open(self, prepare: Callable[[sqlite3.Connection], None]) -> Self:
         """Open the database, and prepare it. Call `close` also if this fails.
@@ -87,16 +105,12 @@ class Writer:
         sqlite3.OperationalError if the file is not in its place any more: see DatabaseFile.check.
         """
         result = await self.run(partial(self._write, transact))
-        self._failing = False
+        self._trouble.over()
         return result
 
     def report(self, error: sqlite3.Error) -> None:
-        """Tell the event loop why nothing is stored: once, until something is stored again."""
-        if not self._failing:
-            self._failing = True
-            report = {"message": f"nothing is stored in {self._path}"}
-            report["exception"] = error.with_traceback(None)  # it is no fault of the code
-            asyncio.get_running_loop().call_exception_handler(report)
+        """Tell the event loop why nothing is stored: see Trouble."""
+        self._trouble.report(error.with_traceback(None))  # it is no fault of the code
 
     def hurry(self) -> None:
         """Have no more patience with a program that has locked the database."""
@@ -136,7 +150,7 @@ class Writer:
             try:
                 return work(db)
             except sqlite3.OperationalError as error:
-                if not is_busy(error) or self._failing or tries >= self._tries:
+                if not is_busy(error) or self._trouble.reported or tries >= self._tries:
                     raise
             tries += 1
 

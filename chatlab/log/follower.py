@@ -22,20 +22,21 @@ lock that all programs of the database cluster share."""
 class Follower:
     """Calls `read` when there may be something after the `head`.
 
-    `read` returns whether there was, and may raise LogError. On `channel`, if there is one, servers
-    tell each other.
+    `read` returns whether there was, and may raise LogError. On `channel`, servers tell each other:
+    this one too, with `notify`.
     """
 
     def __init__(
         self,
         connections: Connections,
-        channel: str | None,
+        channel: str,
         read: Callable[[], Awaitable[bool]],
         head: Callable[[], int],
+        notify: bool,
     ) -> None:
         self._connections, self._channel = connections, channel
         self._read, self._head = read, head
-        self._told = 0
+        self._notify, self._told = notify, 0
         self._awake = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -57,7 +58,7 @@ class Follower:
         """Notify the other servers, one notification at a time."""
         self._told = max(self._told, head)
         telling = self._tasks.get("tell")
-        if self._channel and (telling is None or telling.done()):
+        if self._notify and (telling is None or telling.done()):
             self._tasks["tell"] = asyncio.create_task(self._notify_others())
 
     async def _notify_others(self) -> None:
@@ -82,9 +83,8 @@ class Follower:
     def _listen_anew(self) -> None:
         if listening := self._tasks.get("listen"):
             listening.cancel()
-        if self._channel:
-            listening = self._connections.listen(self._channel, self._heard)
-            self._tasks["listen"] = asyncio.create_task(listening)
+        listening = self._connections.listen(self._channel, self._heard)
+        self._tasks["listen"] = asyncio.create_task(listening)
 
     def _heard(self, head: str) -> None:
         """Read, unless this server has it already: it hears of its own messages too."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from chatlab.log import schema as sql
 from chatlab.log.batched import MOST_OLD, Append, BatchedLog, OneIsBad, Outcome, outcome_of
 from chatlab.log.connections import Connections, NotAnswered, NotReached
 from chatlab.log.contract import LogError
+from chatlab.log.database import Trouble
 from chatlab.log.follower import Follower
 from chatlab.messages import NOT_AVAILABLE, NOT_STORED, PERHAPS_STORED, Message, Refused
 
@@ -26,6 +27,8 @@ OF_ONE_MESSAGE = ("22", "23", "P0")
 """How the SQLSTATE of an error begins that may be the fault of one message in a batch."""
 MOST_WAITING = 10_000
 """Messages that wait for their turn. A database that hangs must not fill the memory."""
+SCHEMA = "public"
+"""Where the tables of the messages are in a database."""
 CHECK = 2.0
 """Seconds in which the log has to answer to be called available."""
 T = TypeVar("T")
@@ -50,14 +53,17 @@ class PostgresLog(BatchedLog):
         keep: int | None = None,
         on_commit: Callable[[list[Message]], None] = lambda batch: None,
         notify: bool = True,
-        schema: str = "public",
+        schema: str = SCHEMA,
     ) -> None:
         super().__init__(keep, on_commit)
         self.url, self._schema = url, schema
+        self.follows = True
+        """Whether it looks for messages of others by itself. An experiment that wants a server to
+        be behind says False: then it learns of them only if it must, as in `reach`."""
         self._connections = Connections(url, schema, self._greet)
-        channel = f"chatlab_{schema}" if notify else None
-        self._follower = Follower(self._connections, channel, self._read, lambda: self.head)
-        self._failing = False
+        follow = (f"chatlab_{schema}", self._follow, lambda: self.head, notify)
+        self._follower = Follower(self._connections, *follow)
+        self._trouble = Trouble(self.path)
 
     @property
     def path(self) -> str:
@@ -96,6 +102,9 @@ class PostgresLog(BatchedLog):
         return await super()._put(text, client_offset)
 
     async def after(self, offset: int, limit: int = -1) -> list[Message]:
+        return await self._after(offset, limit)
+
+    async def _after(self, offset: int, limit: int) -> list[Message]:
         rows = await self.ask(lambda db: db.fetch(sql.AFTER, offset, limit if limit >= 0 else None))
         # In the same moment: a message that is not among these rows is deleted, or not there yet.
         self.trimmed = max(self.trimmed, rows[0]["trimmed"])
@@ -115,7 +124,7 @@ class PostgresLog(BatchedLog):
     async def check(self) -> None:
         try:
             async with asyncio.timeout(CHECK):
-                await self.after(self.head, 1)
+                await self._after(self.head, 1)
         except TimeoutError:
             raise LogError(NOT_AVAILABLE, f"{self.path} did not answer in time") from None
 
@@ -176,11 +185,11 @@ class PostgresLog(BatchedLog):
         try:
             before, self.trimmed, offsets = await self._store(batch, texts)
         except LogError as error:
-            self._report(error)
+            self._trouble.report(LogError(error.name, str(error)))  # without a traceback
             for item in self._batches.take():  # what waits behind it would wait as long again
                 item.settle(LogError(NOT_STORED, str(error)))
             raise
-        self._failing = False
+        self._trouble.over()
         new = {offset: Message(offset, text) for offset, text in zip(offsets, texts, strict=True)}
         if before > self.head:  # others have stored something before this
             with suppress(LogError):
@@ -208,18 +217,34 @@ class PostgresLog(BatchedLog):
                 raise OneIsBad(said) from error
             raise LogError(NOT_STORED, said) from error
 
-    def _report(self, error: LogError) -> None:
-        """Tell the event loop why nothing is stored: once, until something is stored again."""
-        if not self._failing:
-            self._failing = True
-            report = {"message": f"nothing is stored in {self.path}"}
-            report["exception"] = LogError(error.name, str(error))  # without a traceback
-            asyncio.get_running_loop().call_exception_handler(report)
+    async def _follow(self) -> bool:
+        return self.follows and await self._read()
 
     async def _read(self) -> bool:
         """Read what comes after the head; return whether there was anything."""
         grew = False
-        while new := [m for m in await self.after(self.head, PAGE) if m.offset > self.head]:
+        while new := [m for m in await self._after(self.head, PAGE) if m.offset > self.head]:
             self._grow(new)
             grew = True
         return grew
+
+
+async def read_beside(url: str, limit: int | None) -> tuple[int, list[Message]]:
+    """Return the head and the first messages of a log that servers may have open; open none.
+
+    Raises LogError if it cannot be read now.
+    """
+    async with AsyncExitStack() as stack:
+        connections = Connections(url, SCHEMA, _nothing)
+        await connections.open()
+        stack.push_async_callback(connections.close)
+        try:
+            rows = await connections.call(lambda db: db.fetch(sql.AFTER, 0, limit))
+        except (NotReached, NotAnswered, connections.refusal) as error:
+            raise LogError(NOT_AVAILABLE, str(error)) from error
+        found = [Message(row["id"], row["content"]) for row in rows if row["id"] is not None]
+        return rows[0]["last"], found
+
+
+async def _nothing(db: Connection) -> None:
+    """Greet a connection with which nothing is to be prepared."""

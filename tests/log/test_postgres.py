@@ -115,6 +115,8 @@ async def test_notification_that_is_lost_costs_some_time_and_no_message(url, mon
     """A server looks by itself, and opens another connection to listen on."""
     monkeypatch.setattr(chatlab.log.follower, "LOOK_EVERY", 0.05)
     async with server(url, notify=False) as one, server(url) as two:
+        await until_listening(url, 2)  # that wakes it too
+        await turns()
         listening = two._follower._tasks["listen"]
         await one.append("a")
         await sees(two, 1)
@@ -127,13 +129,13 @@ async def test_own_messages_are_not_read_back(url, monkeypatch):
     """They follow the head directly. The control: those of another server are read."""
     async with server(url) as one, server(url) as two:
         reads = []
-        after = PostgresLog.after
+        after = PostgresLog._after
 
         async def read(log, *to):
             reads.append(log)
             return await after(log, *to)
 
-        monkeypatch.setattr(PostgresLog, "after", read)
+        monkeypatch.setattr(PostgresLog, "_after", read)
         for n in range(20):
             await one.append(str(n))
             await sees(two, n + 1)
@@ -320,3 +322,16 @@ async def test_reader_that_stops_waiting_leaves_no_connection_busy(url):
                 task.cancel()
             await asyncio.wait(reading)
         assert await log.after(0) == [Message(1, "a")]
+
+
+async def test_server_that_does_not_follow_learns_only_what_it_must(url, monkeypatch):
+    """An experiment leaves a server behind. The control: one that follows comes up by itself."""
+    monkeypatch.setattr(chatlab.log.follower, "LOOK_EVERY", 0.01)
+    async with server(url) as one, server(url) as behind, server(url) as other:
+        behind.follows = False
+        await one.append("a")
+        await sees(other, 1)
+        await turns()
+        assert behind.head == 0
+        await behind.reach(1)
+        assert behind.head == 1

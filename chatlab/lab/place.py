@@ -1,0 +1,49 @@
+"""Where the log of a lab is: a file in a new folder, or a new database in PostgreSQL.
+
+It knows no server and no tab.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+from chatlab.harness import Postgres, shared_postgres
+from chatlab.log import LogError, messages_at
+from chatlab.messages import Message
+from chatlab.mistakes import BadMoment
+
+Kind = Literal["sqlite", "postgresql"]
+KINDS: tuple[Kind, ...] = ("sqlite", "postgresql")
+_numbers = count(1)
+
+
+class Place:
+    """A new and empty place for a log. The labs of this process share one PostgreSQL."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.database: Postgres | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="chatlab-")
+        self._stored: list[Message] | None = None
+        self.db: Path | str = Path(self._folder.name) / "chat.db"
+        """The file of the log, or the address of its database."""
+        if kind == "postgresql":
+            self.database, self._name = shared_postgres().start(), f"lab{next(_numbers)}"
+            self.db = self.database.make_database(self._name)
+
+    def stored(self) -> list[Message] | None:
+        """Return the messages in the log, or those at the last look if it cannot be read now."""
+        with suppress(sqlite3.Error, LogError):
+            self._stored = messages_at(self.db)
+        return self._stored
+
+    def remove(self) -> None:
+        """Delete the log."""
+        self._folder.cleanup()
+        if self.database is not None:
+            with suppress(BadMoment):  # it is stopped: the database goes with this process
+                self.database.drop_database(self._name)
