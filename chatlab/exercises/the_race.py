@@ -16,7 +16,7 @@ from typing import Any
 from chatlab.course import Judgement, judged, should_be_valid, should_show
 from chatlab.history import Verdict
 from chatlab.lab import Lab
-from chatlab.log import messages_in
+from chatlab.log import messages_at
 from chatlab.mistakes import BadMoment
 
 STORED = ("one", "two")
@@ -127,7 +127,7 @@ async def _between(server: Callable[..., None], moment: str) -> list[Judgement]:
 async def _complete(lab: Lab) -> list[Judgement]:
     """Say of each page whether it shows the log: a server that waits first reads later."""
     await lab.quiet()
-    texts = [message.text for message in messages_in(lab.db)]
+    texts = [message.text for message in messages_at(lab.db)]
     return [should_show(tab, *texts) for tab in lab.clients.values()]
 
 
