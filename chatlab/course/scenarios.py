@@ -28,7 +28,6 @@ from chatlab.course.accidents import (
 from chatlab.harness import bad_day
 from chatlab.history import History, Verdict, check
 from chatlab.lab import Lab
-from chatlab.log import messages_in
 from chatlab.messages import CHAT_MESSAGE, MAX_TEXT, Refused
 
 GRACE = 1.5
@@ -189,7 +188,7 @@ async def stores_once(lab: Lab) -> Verdict | str:
         tab.post("one")
         await tab.send("two")
     again = await lab.verdict(promised=True)
-    stored = Counter(message.text for message in messages_in(lab.db))
+    stored = Counter(message.text for message in lab.history.stored())
     for text in ("one", "two"):
         if stored[text] < 3:
             has = f"the log has {stored[text]} of them"

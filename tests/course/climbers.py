@@ -245,6 +245,15 @@ def polls(sio, log):
             await asyncio.sleep(0.01)
 
 
+def waits_in_its_own_way(sio, log):
+    """It has a task that waits for something of which nobody else knows."""
+    stores_only(sio, log)
+
+    @sio.event
+    async def connect(sid, environ, auth):
+        sio.start_background_task(asyncio.Queue().get)
+
+
 def back_to_the_sender(sio, log):
     """It shows a message to its sender, and to nobody else."""
 
@@ -690,6 +699,7 @@ MISTAKES = [
     (hangs, "shows", 'no answer to the message "one"'),
     (refuses_everybody, "shows", "the server refused the connection"),
     (polls, "shows", "does not come to rest"),
+    (waits_in_its_own_way, "shows", "or wait for something other than `log.newer`?"),
     (back_to_the_sender, "shows", "bob's page shows nothing"),
     (not_to_the_sender, "shows", "ann's page shows nothing"),
     (needs_a_key, "shows", "missing 1 required positional argument: 'client_offset'"),
