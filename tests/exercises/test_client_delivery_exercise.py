@@ -34,14 +34,14 @@ WRONG = [
 ]
 """A piece of the solution, what stands there instead, and what is said."""
 AGAIN, TIME = "another tab, or a reload, may make them again", "__import__('time')."
-RANDOM, LENGTH = "__import__('random').", " + str(len(self.pending))"
+RANDOM = "__import__('random')."
 WRONG_KEYS = [
     ("str(next(numbers))", AGAIN),
     ('f"{next(numbers):030}"', AGAIN),
     (f"str({TIME}time())", AGAIN),
     (f"str({TIME}time_ns())", AGAIN),
     ('f"{id(self)}-{next(numbers)}"', AGAIN),
-    (f"str({RANDOM}randint(0, 10**9))", AGAIN),
+    (f"str({RANDOM}randint(0, 10**12))", AGAIN),
     (f"str({TIME}time_ns()) + str({RANDOM}randint(0, 1000))", AGAIN),
     ("self.once + str(len(self.pending))", "two messages have the same key"),
     ("__import__('uuid').uuid4()", "a key is a text, and not a UUID: UUID("),
