@@ -114,7 +114,10 @@ def _line_of(error: BaseException) -> str:
 def _unfinished(history: History) -> str:
     if waiting := check(history).unacknowledged:
         return f'no answer to the message "{waiting[0].text}": has it a handler, and does that end?'
-    return "it does not come to rest: does a handler go on for ever, or ask again and again?"
+    return (
+        "it does not come to rest: does a handler go on for ever, ask again and again, "
+        "or wait for something other than `log.newer`?"
+    )
 
 
 def before_closing(history: History) -> History:

@@ -1,8 +1,9 @@
 """07 · Long absence: a function that decides what a tab is told when it comes back.
 
 Properties: "reset" for a tab that has seen more than its own epoch came to in this log, even if
-what it has seen is gone by now. An epoch that this log does not know came to nothing; a tab without
-an epoch is believed as far as the log goes. Otherwise "gap" for a tab that has not seen all that is
+what it has seen is gone by now. An epoch that this log does not know came to nothing, so a tab that
+has seen nothing of it has seen no more than that; a tab without an epoch is believed as far as the
+log goes. Otherwise "gap" for a tab that has not seen all that is
 gone, and "continued" for one that has. All this at both sides of each edge, whether nothing is
 gone, a part of the older epoch, or all of it; and for any names and numbers.
 """
@@ -53,6 +54,9 @@ def _tabs(ends: dict[str, int], trimmed: int, stranger: str) -> Iterator[Tab]:
     yield f"has seen more than this log has from {before}", older + 1, before, "reset"
     yield f"has seen a message from {empty}, and this log has none", 1, empty, "reset"
     yield "comes from another log, with one message", 1, stranger, "reset"
+    nothing = "gap" if trimmed else "continued"
+    yield "comes from another log, of which it has seen nothing", 0, stranger, nothing
+    yield f"has seen nothing of {empty}, in which nothing was said", 0, empty, nothing
     yield "knows no epoch, and has seen all", newer, None, "continued"
     yield from _at_the_edge(None, trimmed)
     yield "knows no epoch, and is ahead of the log", newer + 1, None, "reset"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 import socketio
 
@@ -21,10 +21,14 @@ from chatlab.log import Log
 from chatlab.messages import MAX_OFFSET, Message
 from chatlab.mistakes import awaited
 
+Result = TypeVar("Result")
 REST = "lab: rest"
 """A client emits this event; the server acknowledges it when no handler is busy. If the event has
 a number, the server first emits the same event with this number to all connections, also to those
 that are not complete yet."""
+TURNS = 20
+"""How many turns of the loop a task has between two of its calls: more than a queue, or a gather,
+takes to hand something on."""
 
 
 class Hold:
@@ -84,6 +88,9 @@ class WatchedServer(socketio.AsyncServer):
 
     It relies on something undocumented: python-socketio starts each handler of an event with
     `start_background_task`.
+
+    A task that a handler starts in another way, with `asyncio.create_task` for instance, is not
+    known. But what it does is: it counts as busy while a call that is `counted` goes on.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -91,6 +98,8 @@ class WatchedServer(socketio.AsyncServer):
         self.handling: dict[asyncio.Task[Any], Callable[[], bool]] = {}
         """The tasks of handlers, each with a function that says whether it is busy."""
         self.changed = asyncio.Event()
+        self.begun = self.ended = 0
+        """How many calls that are counted have begun, and how many have ended."""
 
     def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
         task = super().start_background_task(target, *args, **kwargs)
@@ -116,12 +125,32 @@ class WatchedServer(socketio.AsyncServer):
         finally:
             self.handling[task] = lambda: True
 
+    def counted(self, call: Callable[..., Awaitable[Result]]) -> Callable[..., Awaitable[Result]]:
+        """Let a function count its calls, whichever task makes them."""
+
+        @wraps(call)
+        async def counting(*args: Any, **kwargs: Any) -> Result:
+            self.begun += 1
+            try:
+                return await call(*args, **kwargs)
+            finally:
+                self.ended += 1
+                self.changed.set()
+
+        return counting
+
     async def rest(self) -> None:
-        """Wait until no handler is busy, except the one that calls this."""
+        """Wait until no handler is busy, except the one that calls this, and no call goes on."""
         del self.handling[asyncio.current_task()]
-        while any(busy() for busy in self.handling.values()):
-            self.changed.clear()
-            await self.changed.wait()
+        begun = None
+        while begun != self.begun:  # a task that nobody knows has gone on
+            begun = self.begun
+            while begun != self.ended or any(busy() for busy in self.handling.values()):
+                self.changed.clear()
+                await self.changed.wait()
+                begun = self.begun
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
 
     async def shutdown(self) -> None:
         """Stop, and end the handlers that still run: the log that they read is closed next."""
@@ -146,6 +175,8 @@ def watched(server: Callable[..., None], gate: Gate | None, sio: WatchedServer, 
         if not loop.is_closed():
             loop.call_exception_handler({"message": str(error), "exception": error})
 
+    for of, name in [(sio, "emit"), (log, "append"), (log, "after")]:
+        setattr(of, name, sio.counted(getattr(of, name)))
     newer, after, reach = log.newer, log.after, log.reach
 
     @wraps(newer)

@@ -42,6 +42,28 @@ def one_reads_at_a_time(sio, log):
     takes(sio, log.append)
 
 
+def plain_tasks(sio, log, *, step=lambda cursor, offset: offset):
+    """asyncio starts its tasks, so nobody knows them. A variant moves the cursor in its own way."""
+    tasks = {}
+
+    @sio.event
+    async def connect(sid, environ, auth):
+        tasks[sid] = asyncio.create_task(deliver(sid, auth["serverOffset"]))
+
+    @sio.event
+    async def disconnect(sid, reason):
+        tasks.pop(sid).cancel()
+
+    async def deliver(sid, cursor):
+        while True:
+            for message in await log.after(cursor):
+                await sio.emit(CHAT_MESSAGE, (message.text, message.offset), to=sid)
+                cursor = step(cursor, message.offset)
+            await log.newer(cursor)
+
+    takes(sio, log.append)
+
+
 def fan_out(sio, log):
     """A queue for each client and no lock: a handler puts what is new into all queues."""
     queues = defaultdict(asyncio.Queue)
@@ -119,11 +141,11 @@ def names_every_error(sio, log):
             return {"error": type(error).__name__}
 
 
-def one_lock(sio, log, *, everybody=False, long=True):
+def one_lock(sio, log, *, everybody=False, long=True, again=False):
     """One handler at a time, the first idea of many: right, and all wait while one catches up.
 
     Not so if it sends to `everybody`: a tab that waits for the lock in `connect` gets that too. Or
-    if the lock is not held as `long` as it takes to send.
+    if the lock is not held as `long` as it takes to send. Or if it sends an old offset `again`.
     """
     lock, here = asyncio.Lock(), set()
 
@@ -150,7 +172,7 @@ def one_lock(sio, log, *, everybody=False, long=True):
 
     async def show(text, offset, newest):
         for sid in [None] if everybody else list(here):
-            if offset > newest:
+            if again or offset > newest:
                 await sio.emit(CHAT_MESSAGE, (text, offset), to=sid)
 
     takes(sio, append)
@@ -160,6 +182,7 @@ RIGHT = [
     reference,
     chat,
     one_reads_at_a_time,
+    plain_tasks,
     fan_out,
     waits_while_catching_up,
     names_every_error,
@@ -220,6 +243,15 @@ def polls(sio, log):
                 await sio.emit(CHAT_MESSAGE, (message.text, message.offset), to=sid)
                 cursor = message.offset
             await asyncio.sleep(0.01)
+
+
+def waits_in_its_own_way(sio, log):
+    """It has a task that waits for something of which nobody else knows."""
+    stores_only(sio, log)
+
+    @sio.event
+    async def connect(sid, environ, auth):
+        sio.start_background_task(asyncio.Queue().get)
 
 
 def back_to_the_sender(sio, log):
@@ -375,6 +407,11 @@ def in_memory(sio, log):
         return len(messages)
 
 
+def counts(sio, log):
+    """Its cursor is a number of messages, and an offset may be missing."""
+    plain_tasks(sio, log, step=lambda cursor, offset: cursor + 1)
+
+
 def shows_first(sio, log):
     """It is sure that storing will work."""
     catching_up(sio, log)
@@ -497,6 +534,33 @@ def keys_in_memory(sio, log, offsets=None):
         if key is None or key not in offsets:
             offsets[key] = await log.append(text)
         return offsets[key]
+
+    ordered(sio, log)
+    takes(sio, append)
+
+
+def sends_again(sio, log):
+    """It has its key, and no loop: an old offset goes to all pages like a new one."""
+    one_lock(sio, log, again=True)
+
+
+def refuses_what_it_knows(sio, log):
+    """It tells who has lost the answer that the message is refused, and it is stored."""
+
+    async def append(text, key):
+        if key and await log.find(key):
+            raise Refused("twice", "this message is stored already")
+        return await log.append(text, key)
+
+    ordered(sio, log)
+    takes(sio, append)
+
+
+def has_no_second_answer(sio, log):
+    """It tells who has lost the answer nothing."""
+
+    async def append(text, key):
+        return None if key and await log.find(key) else await log.append(text, key)
 
     ordered(sio, log)
     takes(sio, append)
@@ -635,6 +699,7 @@ MISTAKES = [
     (hangs, "shows", 'no answer to the message "one"'),
     (refuses_everybody, "shows", "the server refused the connection"),
     (polls, "shows", "does not come to rest"),
+    (waits_in_its_own_way, "shows", "or wait for something other than `log.newer`?"),
     (back_to_the_sender, "shows", "bob's page shows nothing"),
     (not_to_the_sender, "shows", "ann's page shows nothing"),
     (needs_a_key, "shows", "missing 1 required positional argument: 'client_offset'"),
@@ -652,6 +717,9 @@ MISTAKES = [
     (in_memory, "restarts", "missing: ann was told"),
     (shows_first, "stores first", "ann's page shows it"),
     (acknowledges_first, "stores first", "ann was told that it is stored"),
+    (silently_drops, "stores first", "ann was told that it is stored: the answer None names no"),
+    (error_as_text, "stores first", "ann was told that it is stored: the answer 'error: the mess"),
+    (counts, "stores first", "The offset before it is missing: does a cursor count messages?"),
     (tutorial, "in order", 'reordered: bob shows 2 "two" late'),
     (hasty, "in order", 'lost: bob never shows 3 "three"'),
     (ready_too_late, "in order", 'lost: bob never shows 3 "three"'),
@@ -661,19 +729,20 @@ MISTAKES = [
     (one_after_the_other, "waits for nobody", FROZEN),
     (waits_with_the_lock, "waits for nobody", FROZEN),
     (waits_for_all, "waits for nobody", FROZEN),
-    (text_as_key, "stores once", '3 messages say "one", and bob\'s page shows 1 of them'),
-    (text_if_no_key, "stores once", '3 messages say "two", and bob\'s page shows'),
-    (short_key, "stores once", '3 messages say "one", and bob\'s page shows 1 of them'),
+    (text_as_key, "stores once", '3 messages say "one", and the log has 1 of them'),
+    (text_if_no_key, "stores once", '3 messages say "two", and the log has'),
+    (short_key, "stores once", '3 messages say "one", and the log has 1 of them'),
+    (sends_again, "stores once", "`append` returns the old offset, and there is nothing new to"),
+    (refuses_what_it_knows, "stores once", "is the same offset again, and not that it is refused"),
+    (has_no_second_answer, "stores once", "is the same offset again, and not None"),
     (sender_as_key, "stores once", 'duplicated: ann shows 3 "one" again'),
     (answers_with_the_newest, "stores once", 'missing: ann was told that 2 "one" is stored'),
     (without_key, "stores once", 'duplicated: ann shows 3 "one" again'),
     (keys_in_memory, "stores once", 'duplicated: ann shows 3 "one" again'),
     (ordered, "stores once", 'duplicated: ann shows 3 "one" again'),
     (unguarded, "refuses", "Refused: a message has at least one character"),
-    (silently_drops, "refuses", "ann sent an empty text, and the answer names no error: None"),
     (any_value_is_a_text, "refuses", "ann sent a number, and the answer names no error: 1"),
     (no_offset, "refuses", 'ann sent "one", and the answer is not its offset, but None'),
-    (error_as_text, "refuses", "ann sent an empty text, and the answer names no error: 'error: "),
     (only_short_ones, "refuses", "a text of 10,000 characters is allowed, and ann's page does"),
     (keys_in_a_global, "has a bad day", "duplicated: "),
     (newest_ten, "has a bad day", "lost:"),

@@ -19,8 +19,9 @@ PATIENCE = 2
 APPEND = "log.append(text, client_offset)"
 WRONG = [
     ("here.add(sid)", "pass", 'ann sent "one", and ann\'s page shows nothing (rung 1, "shows")'),
-    (APPEND, "log.append(text, text)", '3 messages say "one", and bob\'s page shows 1 of them'),
+    (APPEND, "log.append(text, text)", '3 messages say "one", and the log has 1 of them'),
     ("refusal.as_dict()", "str(refusal)", 'the disk had no room for "two", and ann was told that'),
+    ("return refusal.as_dict()", "raise", "an error came up, Refused: a message has at least one"),
 ]
 """A piece of the solution, what stands there instead, and what is said."""
 ON = "sio.on('disconnect', lambda sid, reason: here.discard(sid))"

@@ -9,8 +9,12 @@ from labs import echo
 import chatlab.client
 import chatlab.lab.quiet
 from chatlab.lab.lab import Lab
+from chatlab.log import MessageLog
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
+
+PINGS = 20
+"""How many answers of the server a wait that has overlooked something cannot outlast."""
 
 
 class Held:
@@ -54,6 +58,76 @@ async def test_quiet_waits_for_a_handler_that_takes_its_time():
         lab.server.run(held.free())
         await quiet
         assert bob.messages == ["hello"]
+
+
+@pytest.mark.parametrize("held", ["append", "after"])
+async def test_quiet_waits_for_what_a_task_of_a_handler_does(held, monkeypatch):
+    """Nobody knows the task, since asyncio started it; but it is in the middle of a call."""
+    began, go_on = threading.Event(), asyncio.Event()
+    original = getattr(MessageLog, held)
+
+    async def slow(log, *arguments):
+        began.set()
+        await go_on.wait()
+        return await original(log, *arguments)
+
+    def server(sio, log):
+        tasks = set()
+
+        @sio.on("ping")
+        async def ping(sid):
+            return "pong"
+
+        @sio.on("chat message")
+        async def chat_message(sid, text):
+            tasks.add(asyncio.create_task(later(text)))
+
+        async def later(text):
+            await log.append(text)
+            await asyncio.sleep(0)  # between two calls
+            for message in await log.after(0):
+                await sio.emit("chat message", (message.text, message.offset))
+
+    async def free():
+        go_on.set()
+
+    monkeypatch.setattr(MessageLog, held, slow)
+    async with Lab(server) as lab:
+        ann, bob = await lab.join("ann", "bob")
+        await ann.send("hello")
+        quiet = asyncio.create_task(lab.quiet())
+        await asyncio.to_thread(began.wait, chatlab.client.PATIENCE)
+        for _ in range(PINGS):
+            assert await ann.call("ping") == "pong"
+        assert (quiet.done(), bob.messages) == (False, [])
+        lab.server.run(free())
+        await quiet
+        assert bob.messages == ["hello"]
+
+
+async def test_quiet_does_not_wait_for_a_task_that_waits_for_a_queue():
+    """It may wait there for ever, and has nothing to do."""
+
+    def server(sio):
+        queue = asyncio.Queue()
+
+        @sio.event
+        async def connect(sid, environ, auth):
+            queue.task = asyncio.create_task(empty())
+
+        @sio.on("chat message")
+        async def chat_message(sid, text):
+            queue.put_nowait(text)
+
+        async def empty():
+            while True:
+                await sio.emit("chat message", await queue.get())
+
+    async with Lab(server) as lab:
+        ann = await lab.join("ann")
+        await ann.send("hello")
+        await lab.quiet()
+        assert ann.messages == ["hello"]
 
 
 async def test_quiet_that_waits_in_vain_says_so(monkeypatch):
