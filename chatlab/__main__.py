@@ -13,7 +13,7 @@ from chatlab.classroom import Classroom, check_code
 from chatlab.harness import new_loop, serve, stop_at_signal, where
 from chatlab.log import LogError, is_address
 from chatlab.page import BROWSER_CLIENT
-from chatlab.recovery import Recovery, SessionStore, SharedStore
+from chatlab.recovery import Recovery, store_at
 from chatlab.server import check_origin, create_app, names_at
 
 _say = partial(print, flush=True)
@@ -113,8 +113,7 @@ async def _serve_chat(options: argparse.Namespace, stop: asyncio.Event) -> None:
     def ready(port: int) -> None:
         _say(f"The chat is on {where(options.host, port)} (Ctrl-C stops it)")
 
-    store = (SharedStore if options.log else SessionStore)(options.db)
-    recovery = partial(Recovery, store=store)
+    recovery = partial(Recovery, store=store_at(options.db))
     pages = {"origins": options.origins, "hosts": names_at(options.host)}
     build = partial(create_app, db=options.db, recovery=recovery, keep=options.keep, **pages)
     await serve(build, options.host, options.port, ready, stop)

@@ -52,7 +52,6 @@ def check_options(
     expect(is_count(servers, 1), "servers is a number, from 1 on", servers)
     one = "only one server can have a file of SQLite: several share log='postgresql'"
     expect(servers == 1 or log == "postgresql", one, log)
-    expect(not store or log == "sqlite", "store=True keeps sessions in a file of SQLite", log)
 
 
 def _takes_sio(server: Callable[..., None]) -> bool:

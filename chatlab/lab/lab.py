@@ -36,7 +36,6 @@ from chatlab.log import LogError, log_at
 from chatlab.messages import SEND_AGAIN
 from chatlab.mistakes import BadMoment, awaited
 from chatlab.openable import Openable
-from chatlab.recovery import Recovery, SessionStore
 
 TICK = 0.1
 """Seconds between two wake-ups of the notebook's loop: a kernel that waits for the network notices
@@ -93,8 +92,8 @@ class Lab(Controls, Openable):
         """The file of the message log, or the address of its database. Closing deletes it."""
         self.database = self._place.database
         """The PostgreSQL in which the log is, if it is: stop it, start it. All labs share it."""
-        sessions = partial(Recovery, store=SessionStore(self.db) if store else None, clock=clock)
-        app = {"db": self.db, "recovery": sessions if recovery else None, "keep": keep}
+        sessions = self._place.sessions(store, clock) if recovery else None
+        app = {"db": self.db, "recovery": sessions, "keep": keep}
         options = (process, heartbeat, app)
         build = partial(StudiedServer, server, self.history, self._report, name, *options)
         self._lab, self._check = self, partial(_check_open, self)

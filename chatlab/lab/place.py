@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -16,6 +18,7 @@ from chatlab.harness import Postgres, shared_postgres
 from chatlab.log import LogError, messages_at
 from chatlab.messages import Message
 from chatlab.mistakes import BadMoment
+from chatlab.recovery import Recovery, store_at
 
 Kind = Literal["sqlite", "postgresql"]
 KINDS: tuple[Kind, ...] = ("sqlite", "postgresql")
@@ -41,9 +44,17 @@ class Place:
             self._stored = messages_at(self.db)
         return self._stored
 
+    def sessions(self, store: bool, clock: Callable[[], float]) -> Callable[[], Recovery]:
+        """Return what makes the sessions of a server. With `store`, they are at this place too."""
+        return partial(_sessions, self.db if store else None, clock)
+
     def remove(self) -> None:
         """Delete the log."""
         self._folder.cleanup()
         if self.database is not None:
             with suppress(BadMoment):  # it is stopped: the database goes with this process
                 self.database.drop_database(self._name)
+
+
+def _sessions(place: Path | str | None, clock: Callable[[], float]) -> Recovery:
+    return Recovery(store=store_at(place) if place else None, clock=clock)

@@ -9,5 +9,5 @@ Who may take over a session: see `registry`. Only `manager` knows the inside of 
 from chatlab.recovery.connections import hang_up
 from chatlab.recovery.recovery import Recovery, cursor_of, recovered, session_of
 from chatlab.recovery.sessions import Position, Session, with_offset
-from chatlab.recovery.shared import SharedStore
+from chatlab.recovery.shared import SharedStore, store_at
 from chatlab.recovery.store import SessionStore

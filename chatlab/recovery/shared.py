@@ -9,13 +9,22 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
+from os import PathLike
 from typing import TYPE_CHECKING
 
-from chatlab.log import NOTIFY, LogError, PostgresLog
+from chatlab.log import NOTIFY, LogError, PostgresLog, is_address
 from chatlab.messages import Message
 from chatlab.recovery.events import Event
 from chatlab.recovery.sessions import WINDOW, Position, Session
-from chatlab.recovery.store import QueuedStore, Stored, Write, as_text, of_text, session
+from chatlab.recovery.store import (
+    QueuedStore,
+    SessionStore,
+    Stored,
+    Write,
+    as_text,
+    of_text,
+    session,
+)
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -154,6 +163,11 @@ class SharedStore(QueuedStore):
         pid_hash, _, claim = said.partition(" ")
         if claim.isdecimal():
             self._neighbours.give_up(pid_hash, int(claim))
+
+
+def store_at(place: str | PathLike[str]) -> SessionStore | SharedStore:
+    """Make the store at a place: a file, or the address of a PostgreSQL."""
+    return SharedStore(str(place)) if is_address(place) else SessionStore(place)
 
 
 def _event(message: Message) -> Event:

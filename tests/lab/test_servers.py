@@ -235,3 +235,17 @@ async def test_one_server_can_have_its_log_in_postgresql():
         await lab.quiet()
         assert bob.messages == ["b", "c"]
         assert lab.reads > 0
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_tab_is_recovered_by_another_server_if_its_session_is_in_the_database(store):
+    """Without `store`, the control, each server has its own sessions."""
+    async with Lab(chat, servers=2, log="postgresql", recovery=True, store=store) as lab:
+        ann, bob = await lab.join("ann", "bob")
+        await lab.quiet()
+        await ann.drop()
+        await bob.send("meanwhile")
+        await lab.move("ann", 1)
+        await ann.sees(1)
+        assert ann.recovered is store
+        assert (await lab.verdict()).valid
