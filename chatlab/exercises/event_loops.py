@@ -190,6 +190,7 @@ def _another_thread() -> Iterator[Loop]:
         yield loop
     finally:
         late.cancel()
+        late.join()
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(over.set)
         thread.join()

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from contextlib import closing
+from functools import partial
 
 import asyncpg
 import cloudpickle
@@ -201,7 +202,6 @@ async def test_lab_can_be_closed_while_the_database_is_stopped():
         ({"servers": 2}, "only one server can have a file of SQLite"),
         ({"servers": 0, "log": "postgresql"}, "servers is a number, from 1 on"),
         ({"log": "redis"}, "log is 'sqlite' or 'postgresql'"),
-        ({"log": "postgresql", "recovery": True, "store": True}, "in a file of SQLite"),
     ],
 )
 async def test_options_that_do_not_go_together_are_a_sentence(options, words):
@@ -241,7 +241,7 @@ async def test_one_server_can_have_its_log_in_postgresql():
 async def test_tab_is_recovered_by_another_server_if_its_session_is_in_the_database(store):
     """Without `store`, the control, each server has its own sessions."""
     async with Lab(chat, servers=2, log="postgresql", recovery=True, store=store) as lab:
-        ann, bob = await lab.join("ann", "bob")
+        ann, bob = await lab.join("ann", "bob", tab=partial(ChatClient, recover=True))
         await lab.quiet()
         await ann.drop()
         await bob.send("meanwhile")
