@@ -51,13 +51,18 @@ class Connections:
     @property
     def name(self) -> str:
         """The host and the database: the password in the address is nobody's business."""
-        address = urlsplit(self._url)
+        try:
+            address = urlsplit(self._url)
+        except ValueError:  # it says nothing that could be shown
+            return "the database"
         return f"{address.hostname or 'localhost'}{address.path}"
 
     async def open(self) -> None:
-        """Prepare to connect. The first `call` does it."""
-        import asyncpg  # not everybody has it: the extra `postgres`
-
+        """Prepare to connect. The first `call` does it. Raises NotReached without asyncpg."""
+        try:
+            import asyncpg
+        except ImportError:
+            raise NotReached("it needs asyncpg: pip install 'chatlab[postgres]'") from None
         self._driver = asyncpg
         self._pool = asyncpg.create_pool(
             self._url,
@@ -71,6 +76,8 @@ class Connections:
 
     async def close(self) -> None:
         """Close all connections, whether the database answers or not."""
+        if self._pool is None:
+            return
         with suppress(*self._troubles):
             async with asyncio.timeout(ANSWER):
                 await self._pool.close()
@@ -85,7 +92,7 @@ class Connections:
         try:
             async with asyncio.timeout(CONNECT):
                 connection = await self._pool.acquire()
-        except self._troubles as error:
+        except (*self._troubles, ValueError) as error:  # ValueError: of a part of the address
             raise NotReached(f"{self.name} cannot be reached: {_words(error)}") from error
         try:
             async with asyncio.timeout(ANSWER):

@@ -78,7 +78,7 @@ class PostgresLog(BatchedLog):
         try:
             await self._connections.open()
             await self.ask(self._prepare)
-        except Refused as error:
+        except (Refused, NotReached) as error:
             await self._connections.close()
             raise LogError(NOT_AVAILABLE, f"cannot use the message log: {error}") from error
         self._begin()
@@ -236,8 +236,8 @@ async def read_beside(url: str, limit: int | None) -> tuple[int, list[Message]]:
     """
     async with AsyncExitStack() as stack:
         connections = Connections(url, SCHEMA, _nothing)
-        await connections.open()
         stack.push_async_callback(connections.close)
+        await connections.open()
         try:
             rows = await connections.call(lambda db: db.fetch(sql.AFTER, 0, limit))
         except (NotReached, NotAnswered, connections.refusal) as error:

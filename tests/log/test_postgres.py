@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
@@ -292,6 +293,23 @@ async def test_database_that_is_not_there_is_a_sentence(tmp_path):
     ) as error:
         await PostgresLog(f"postgresql://ann:secret@localhost:1/x?host={tmp_path}")
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("address", ["localhost:no-port/x", "[localhost/x", "localhost:1/x?port=-"])
+async def test_address_that_cannot_be_one_is_a_sentence(address):
+    """Without the password that is in the address."""
+    with pytest.raises(
+        LogError, match=r"cannot use the message log: .+ cannot be reached"
+    ) as error:
+        await PostgresLog(f"postgresql://ann:secret@{address}")
+    assert "secret" not in str(error.value)
+
+
+async def test_log_without_its_driver_says_what_to_install(monkeypatch):
+    """The extra is not there for those who need only a file."""
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    with pytest.raises(LogError, match=r"pip install 'chatlab\[postgres\]'"):
+        await PostgresLog("postgresql://localhost/x")
 
 
 async def test_servers_that_start_at_once_make_the_tables_once(url):

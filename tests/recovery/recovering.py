@@ -3,10 +3,25 @@
 import asyncio
 import contextlib
 import json
+from functools import partial
 
 from support import Clock, here, serving, turns
 
 from chatlab.recovery.recovery import Recovery, recovered
+
+
+@contextlib.asynccontextmanager
+async def life(place, store, handlers=lambda sio, log: None, **options):
+    """One life of a server whose log is at a place, and its sessions where `store` puts them."""
+    made = partial(Recovery, store=store(place) if store else None, **options)
+    async with serving(place, handlers, recovery=made) as served:
+        yield served
+
+
+async def value(wire):
+    """Return the value in the next event, and its offset."""
+    _, found, offset = json.loads((await wire.packet()).removeprefix("42"))
+    return found, offset
 
 
 class Bench:

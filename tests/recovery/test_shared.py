@@ -1,44 +1,31 @@
 """Sessions that every server finds: a client that comes to another one gets everything."""
 
 import asyncio
-import contextlib
-import json
 from functools import partial
 
 import asyncpg
 import pytest
+import recovering
 from databases import url_of
-from support import here, serving, turns
+from recovering import value
+from support import here, turns
 
 import chatlab.recovery.shared
 from chatlab.client import ChatClient
 from chatlab.history import History, check
 from chatlab.log import LogError
 from chatlab.log.schema import EPOCH
-from chatlab.recovery import Recovery, SharedStore, recovered
+from chatlab.recovery import SharedStore, recovered
 from chatlab.recovery.shared import SCHEMA
 from chatlab.server import chat
 
 PATIENCE = 60
+life = partial(recovering.life, store=SharedStore)
 
 
 @pytest.fixture
 def url(tmp_path):
     return url_of(tmp_path)
-
-
-@contextlib.asynccontextmanager
-async def life(url, store=SharedStore, handlers=lambda sio, log: None, **options):
-    """A server of several."""
-    made = partial(Recovery, store=store(url) if store else None, **options)
-    async with serving(url, handlers, recovery=made) as served:
-        yield served
-
-
-async def value(wire):
-    """Return the value in the next event, and its offset."""
-    _, found, offset = json.loads((await wire.packet()).removeprefix("42"))
-    return found, offset
 
 
 async def stored(served):
@@ -149,9 +136,9 @@ async def test_claim_that_nobody_hears_changes_no_session(url, monkeypatch):
 async def test_session_is_forgotten_some_time_after_its_client_left(url):
     """In the database too, whichever server does it. The controls are the tests above."""
     store = partial(SharedStore, window=0.4)
-    async with life(url, store) as one, here(one) as (_, first):
+    async with life(url, store=store) as one, here(one) as (_, first):
         await stored(one)
-    async with life(url, store) as two:
+    async with life(url, store=store) as two:
         ask = two.sio.manager.registry.store._log.ask
         async with asyncio.timeout(PATIENCE):
             while await ask(lambda db: db.fetchval("SELECT count(*) FROM sessions")):

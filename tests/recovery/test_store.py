@@ -7,6 +7,8 @@ import sqlite3
 from functools import partial
 
 import pytest
+import recovering
+from recovering import value
 from support import asked, here, serving, turns, wired
 
 from chatlab.client.tab import ChatClient
@@ -18,20 +20,7 @@ from chatlab.recovery.store import SessionStore
 from chatlab.server.app import chat
 
 Tab = partial(ChatClient, recover=True)
-
-
-@contextlib.asynccontextmanager
-async def life(db, store=True, handlers=lambda sio, log: None, **options):
-    """One life of a server: the next one on the same `db` is after a restart."""
-    made = partial(Recovery, store=SessionStore(db) if store else None, **options)
-    async with serving(db, handlers, recovery=made) as served:
-        yield served
-
-
-async def value(wire):
-    """Return the value in the next event, and its offset."""
-    _, found, offset = json.loads((await wire.packet()).removeprefix("42"))
-    return found, offset
+life = partial(recovering.life, store=SessionStore)
 
 
 def rows(db, table):
@@ -98,9 +87,9 @@ async def test_store_gives_nobody_a_session(db):
 
 async def test_restart_without_a_store_is_a_new_session(db):
     """The control: the sessions were in the server's memory alone."""
-    async with life(db, store=False) as served, here(served) as (_, first):
+    async with life(db, store=None) as served, here(served) as (_, first):
         pass
-    async with life(db, store=False) as served, here(served, first) as (_, second):
+    async with life(db, store=None) as served, here(served, first) as (_, second):
         assert second["sid"] != first["sid"] and not recovered(served.sio, second["sid"])
 
 
