@@ -18,10 +18,11 @@ import socketio
 from aiohttp import web
 from jupyter_client import KernelManager
 from kernels import kernel_transport
+from socketio.exceptions import ConnectionRefusedError as Refusal
 
 from chatlab.client.outbox import Outbox
 from chatlab.harness.serving import DRAIN, listening
-from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE
+from chatlab.messages import CATCHING_UP, CAUGHT_UP, CHAT_MESSAGE, NOT_AVAILABLE
 from chatlab.page import PAGE
 from chatlab.server import chat, create_app
 
@@ -267,6 +268,22 @@ class Wire:
         """Return the next messages as offsets and texts."""
         events = [json.loads((await self.packet()).removeprefix("42")) for _ in range(count)]
         return [(offset, text) for _, text, offset in events]
+
+
+def refusing_for_now(times):
+    """Return handlers that refuse connections, as a server whose log cannot be read, and a list.
+
+    The list has the refusals that are still to come.
+    """
+    refusals = [Refusal("no log", {"error": NOT_AVAILABLE, "message": "no log"})] * times
+
+    def hesitant(sio, log):
+        @sio.event
+        async def connect(sid, environ, auth):
+            if refusals:
+                raise refusals.pop()
+
+    return hesitant, refusals
 
 
 @contextlib.asynccontextmanager

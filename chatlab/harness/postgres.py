@@ -122,16 +122,10 @@ class Postgres:
         self._run("initdb", "-D", self.data, *options)
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(SETTINGS.format(folder=str(self._folder).replace("'", "''")))
-        stop = [str(self._programs / "pg_ctl"), "-D", str(self.data)]
+        stop = self._programs / "pg_ctl", "-D", self.data
+        arguments = map(str, (self._folder, self._user.get("user", ""), *stop))
         self._guard = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                GUARD,
-                str(self._folder),
-                str(self._user.get("user", "")),
-                *stop,
-            ],
+            [sys.executable, "-c", GUARD, *arguments],
             stdin=subprocess.PIPE,
             start_new_session=True,  # an interrupted cell must not end it
         )

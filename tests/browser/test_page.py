@@ -5,11 +5,10 @@ from functools import partial
 import pytest
 from aiohttp import web
 from playwright.sync_api import expect
-from socketio.exceptions import ConnectionRefusedError as Refusal
+from support import refusing_for_now
 from tabs import Tab, address, rewrite
 
 from chatlab.harness.background import BackgroundServer
-from chatlab.messages import NOT_AVAILABLE
 from chatlab.page import BROWSER_CLIENT
 from chatlab.server import create_app
 
@@ -131,14 +130,7 @@ def test_refused_connection_is_said_and_not_awaited(context, server):
 
 def test_connection_that_is_refused_for_now_is_asked_for_again(context, db):
     """A server whose log cannot be read says so; the page comes again until it can."""
-    refusals = [Refusal("no log", {"error": NOT_AVAILABLE, "message": "no log"})] * 2
-
-    def hesitant(sio, log):
-        @sio.event
-        async def connect(sid, environ, auth):
-            if refusals:
-                raise refusals.pop()
-
+    hesitant, refusals = refusing_for_now(2)
     with BackgroundServer(partial(create_app, hesitant, db=db), name="hesitant") as server:
         page = context.new_page()
         page.goto(address(server))

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import tutorial_tabs
 from socketio.exceptions import ConnectionRefusedError as Refusal
-from support import Hold, serving, turns
+from support import Hold, refusing_for_now, serving, turns
 from transports import every_transport
 
 import chatlab.client.connection
@@ -18,7 +18,7 @@ from chatlab.client.tab import ChatClient
 from chatlab.harness.background import BackgroundServer
 from chatlab.harness.network import Link
 from chatlab.history.events import History
-from chatlab.messages import CHAT_MESSAGE, NOT_AVAILABLE
+from chatlab.messages import CHAT_MESSAGE
 from chatlab.server.app import create_app
 
 PATIENCE = 20
@@ -190,14 +190,7 @@ async def test_tab_that_is_refused_when_it_comes_back_stays_away(tab, server):
 
 async def test_tab_that_is_refused_for_now_comes_again(tab, server):
     """It is told that the log cannot be read; the control is the tab that stays away above."""
-    refusals = [Refusal("later", {"error": NOT_AVAILABLE, "message": "later"})] * 3
-
-    def hesitant(sio, log):
-        @sio.event
-        async def connect(sid, environ, auth):
-            if refusals:
-                raise refusals.pop()
-
+    hesitant, refusals = refusing_for_now(3)
     ann = await tab()
     server.stop()
     await ann.until(lambda: not ann.connected)
