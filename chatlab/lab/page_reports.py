@@ -15,20 +15,22 @@ THE_PAGE = "the page"
 KINDS_WITH_TEXT = ("send", "retry", "acknowledge", "refuse", "show")
 KINDS_WITH_OFFSET = ("gap", "reset")
 CLOSED = "not open"
-"""The state of the page before its first report, and after its window was closed."""
+"""The state of the page before its first report, and after its last window was closed."""
 
 
 class PageReports:
     """The state of the page, and the events that it has reported.
 
     Two windows may show the page. The one that was loaded last counts. The other one counts as
-    closed.
+    closed, until the first one is closed.
     """
 
     def __init__(self) -> None:
         self.events: list[tuple[int, Event]] = []
         """The page's events, each with the number of events that the lab had recorded before."""
         self._viewer: object = None
+        self._windows: dict[object, dict[str, Any]] = {}
+        """The last report from each open window; the window that was loaded last stands last."""
         self._unanswered: list[str] = []
         self._set_state({})
 
@@ -38,6 +40,7 @@ class PageReports:
         `place` is the number of events that the lab has recorded so far.
         """
         kind = (report or {}).get("kind")
+        self._keep(viewer, report, kind)
         if self._viewer not in (None, viewer) and kind != "load":
             return  # another window shows the page now
         if self._viewer is not None and (report is None or viewer is not self._viewer):
@@ -48,6 +51,17 @@ class PageReports:
             self._set_state(report)
             self._record_presence(viewer, kind, place)
             self._record_report(report, place)
+        elif self._windows:
+            viewer, report = list(self._windows.items())[-1]
+            self._set_state(report)
+            self._record_presence(viewer, None, place)
+
+    def _keep(self, viewer: object, report: dict[str, Any] | None, kind: Any) -> None:
+        """Keep the last report from each open window."""
+        if report is None or kind == "load":
+            self._windows.pop(viewer, None)
+        if report is not None:
+            self._windows[viewer] = report
 
     def _set_state(self, report: dict[str, Any]) -> None:
         self.state = str(report.get("state", ""))[:40] or CLOSED

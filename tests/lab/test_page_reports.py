@@ -66,6 +66,19 @@ def test_window_that_is_loaded_last_is_the_page():
     assert kinds(reports)[-1] == "send"
 
 
+def test_window_that_is_still_open_is_the_page_again():
+    """The second one is closed: the first one counts, with what it said last."""
+    reports = reported(("load",))
+    reported(("load",), viewer=OTHER, reports=reports)
+    reports.receive(ONE, {"connected": True, "state": "connected", "reached": 1}, 0)
+    reports.receive(OTHER, None, 0)
+    assert kinds(reports) == ["join", "close", "join", "close", "join"]
+    assert (reports.state, reports.reached) == ("connected", 1)
+    reports.receive(ONE, None, 0)
+    assert kinds(reports)[-1] == "close"
+    assert reports.state == CLOSED
+
+
 def test_messages_are_recorded_as_those_of_a_tab():
     """Sent, sent again, answered, shown; gaps and resets with their offsets."""
     reports = reported(
