@@ -104,9 +104,21 @@ class Writer:
         It is called again while another program has locked the database. Raises what it raises, and
         sqlite3.OperationalError if the file is not in its place any more: see DatabaseFile.check.
         """
-        result = await self.run(partial(self._write, transact))
+        # The file may go between the first look and the commit: the second look is the promise.
+        await self._check()
+        result = await self.run(partial(self._patiently, transact))
+        await self._check()
         self._trouble.over()
         return result
+
+    async def _check(self) -> None:
+        """Look whether the file is in its place. See DatabaseFile.check.
+
+        It is looked for here and not on the thread: each look there would give Python's lock away
+        and wait for it again, behind all that the event loop has to do.
+        """
+        if not self._file.in_place:
+            await self.run(self._file.check)
 
     def report(self, error: sqlite3.Error) -> None:
         """Tell the event loop why nothing is stored: see Trouble."""
@@ -136,13 +148,6 @@ class Writer:
             return sqlite3.connect(self._path, timeout=seconds, isolation_level=None)
         except sqlite3.Error as error:
             raise type(error)(f"cannot open {self._path}: {error}") from error
-
-    def _write(self, transact: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
-        # The file may go between the first look and the commit: the second look is the promise.
-        self._file.check(db)
-        result = self._patiently(transact, db)
-        self._file.check(db)
-        return result
 
     def _patiently(self, work: Callable[[sqlite3.Connection], T], db: sqlite3.Connection) -> T:
         tries = 1

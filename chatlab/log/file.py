@@ -47,6 +47,11 @@ class DatabaseFile:
         """Remember which files these are. Call this when SQLite has opened all of them."""
         self._opened = self._found()
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the files that are open are where they were, and always have been."""
+        return self._opened is None or (not self._gone and self._found() == self._opened)
+
     def check(self, db: sqlite3.Connection) -> None:
         """Raise sqlite3.OperationalError if the files that `db` has open are not in their place.
 
@@ -54,7 +59,7 @@ class DatabaseFile:
         there. After that it fails for ever, even if the file comes back: somebody may have changed
         it.
         """
-        if self._opened is None or (not self._gone and self._found() == self._opened):
+        if self.in_place:
             return
         if not self._gone:
             with suppress(sqlite3.Error):  # take what is in "-wal" along with the file that moved

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Self
@@ -130,6 +131,16 @@ class MessageLog(BatchedLog):
         self, batch: list[Append], db: sqlite3.Connection
     ) -> tuple[list[int | Refused], list[Message]]:
         """Insert a batch; return an offset or a refusal for each sender, and the new messages."""
+        rows = _new_rows(batch, self.head)
+        new = [Message(offset, text) for offset, _, text in rows]
+        if new and not self._due(new) and _insert_after(db, self.head, rows):
+            return [message.offset for message in new], new
+        return self._look_up_and_store(batch, db)
+
+    def _look_up_and_store(
+        self, batch: list[Append], db: sqlite3.Connection
+    ) -> tuple[list[int | Refused], list[Message]]:
+        """Insert what is new of a batch, and delete what is too old."""
         trimmed = self.trimmed
         try:
             with transaction(db):
@@ -188,6 +199,32 @@ def _begin_epoch(epoch: str, head: int, db: sqlite3.Connection) -> list[tuple[st
     """Store a new epoch; return all epochs, each with the offset after which it began."""
     db.execute("INSERT INTO epochs VALUES (?, ?)", (epoch, head))
     return db.execute("SELECT epoch, after FROM epochs ORDER BY rowid").fetchall()
+
+
+def _new_rows(batch: list[Append], last: int) -> list[tuple[int, str | None, str]]:
+    """Return the rows of a batch in which no key is there twice, else none."""
+    rows = _number(batch, last, {})[1]
+    return rows if len(rows) == len(batch) else []
+
+
+def _insert_after(
+    db: sqlite3.Connection, last: int, rows: list[tuple[int, str | None, str]]
+) -> bool:
+    """Insert rows if `last` is the newest offset and no key is known; return whether they are.
+
+    It is one statement and a whole transaction: each further statement would give Python's lock
+    away and wait for it again, behind all that the event loop has to do.
+    """
+    places = ", ".join(["(?, ?, ?)"] * len(rows))
+    try:
+        done = db.execute(
+            f"INSERT INTO messages SELECT * FROM (VALUES {places}) "
+            "WHERE (SELECT seq FROM sqlite_sequence WHERE name = 'messages') = ?",
+            (*chain.from_iterable(rows), last),
+        )
+    except sqlite3.IntegrityError:
+        return False
+    return done.rowcount > 0
 
 
 def _known(db: sqlite3.Connection, batch: list[Append]) -> dict[str, Message]:

@@ -162,6 +162,38 @@ async def test_number_is_never_given_twice(path):
         assert await log.append("d") == 4
 
 
+async def test_rows_of_another_program_are_seen_by_the_next_batch(path):
+    """A new row, a new row with the key of the next message, and a number that was used once."""
+    async with MessageLog(path) as log:
+        assert await log.append("a", "key a") == 1
+        with beside(path) as database:
+            database.execute("INSERT INTO messages VALUES (2, NULL, 'beside')")
+        assert await log.append("b", "key b") == 3
+        with beside(path) as database:
+            database.execute("INSERT INTO messages VALUES (4, 'key c', 'c')")
+        assert await log.append("c", "key c") == 4
+        with beside(path) as database:
+            database.execute("INSERT INTO messages VALUES (5, NULL, 'gone')")
+            database.execute("DELETE FROM messages WHERE id = 5")
+        assert await log.append("d") == 6
+    assert [row[0] for row in rows(path)] == [1, 2, 3, 4, 6]
+
+
+async def test_new_messages_are_one_statement(path):
+    """Each further one would wait for the event loop's turn; only a known key needs more."""
+    async with MessageLog(path) as log:
+        await log.append("first")  # before that, there is no newest offset in the file
+        asked = []
+        await log._writer.run(lambda db: db.set_trace_callback(asked.append))
+        await asyncio.gather(*(log.append(f"{number} \0", f"{number}") for number in range(10)))
+        assert [statement.split()[0] for statement in asked] == ["INSERT"] * len(asked)
+        assert len(asked) <= 2  # a batch, or the first message and then a batch
+        asked.clear()
+        assert await log.append("3 \0", "3") == 5
+        assert "BEGIN IMMEDIATE" in asked
+    assert [row[2] for row in rows(path)[1:]] == [f"{number} \0" for number in range(10)]
+
+
 async def test_close_commits_what_waits(path):
     """Nothing that was handed over is dropped at the end."""
     log = await MessageLog(path)
