@@ -1,8 +1,9 @@
 """Frames of a WebSocket: the same frames for all clients, and many frames in one write.
 
-Engine.IO needs a turn of the event loop and a system call for each packet. So chat messages are
-written here, without its queue. All other packets go through the queue, and so do the messages of a
-client that reads slowly. This module must not know messages or the log.
+Engine.IO's queue needs two turns of the event loop and a system call for each packet. So chat
+messages, acknowledgements and emitted events are written here, without the queue. What Engine.IO
+itself sends goes through it, and so does everything for a client that reads slowly. This module
+must not know messages or the log.
 """
 
 from __future__ import annotations

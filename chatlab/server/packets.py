@@ -65,6 +65,11 @@ def is_readable(packet: str | bytes) -> bool:
     return message or packet in WITHOUT_DATA
 
 
+def is_event(packet: str | bytes) -> bool:
+    """Whether this is a message of Engine.IO with an event of Socket.IO that has no attachments."""
+    return isinstance(packet, str) and packet.startswith(f"{MESSAGE}{EVENT}")
+
+
 def engine_packet(text: str) -> EnginePacket:
     """Return a packet of a request. Raises ValueError if it is not valid.
 

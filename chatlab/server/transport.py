@@ -16,10 +16,12 @@ from typing import Any
 import engineio
 import socketio
 from aiohttp import web
+from engineio.packet import Packet
 from socketio.packet import CONNECT, CONNECT_ERROR
 
 from chatlab.messages import Refused
 from chatlab.server.ending import SIO, TRANSPORTS, cut, end, hang_up
+from chatlab.server.frames import frame, writable
 from chatlab.server.packets import ATTACHED, MAX_CONNECT, StrictPacket, TooLong, Unreadable
 from chatlab.server.queue import PollQueue
 from chatlab.server.requests import Requests, bad_method, handle_packets
@@ -29,14 +31,15 @@ from chatlab.server.websocket import WebSocket
 # that it is still there.
 #
 # python-engineio
-#   AsyncServer: create_queue, handle_request, sockets, handlers["connect"] and ["message"],
-#       max_http_buffer_size, ping_interval, ping_interval_grace_period, and _async["websocket"]:
-#       the class that serves a WebSocket, made with a method of the AsyncSocket and the server
+#   AsyncServer: create_queue, handle_request, send_packet, _trigger_event, sockets,
+#       handlers["connect"] and ["message"], max_http_buffer_size, ping_interval,
+#       ping_interval_grace_period, and _async["websocket"]: the class that serves a WebSocket, made
+#       with a method of the AsyncSocket and the server
 #   AsyncSocket: queue, sid, connected, upgrading, upgraded, closing, closed, receive,
 #       close(wait, abort), check_ping_timeout, handle_post_request. `poll` takes packets with
 #       `queue.get`, then with `queue.get_nowait` until QueueEmpty; None in the queue ends a
 #       WebSocket. A POST is answered with "OK".
-#   Packet: packet_type, data, and the types OPEN to NOOP
+#   Packet: packet_type, data, binary, encode, and the types OPEN to NOOP
 #   the environ of a request: "aiohttp.request"; the query is read with parse_qs
 #   what is logged for a client that is refused: see CAUSES in `app`
 # python-socketio
@@ -61,6 +64,7 @@ TOO_LONG = f"{CONNECT_ERROR}" + json.dumps({"message": str(REFUSAL), "data": REF
 """The refusal of a CONNECT that is longer than a token needs."""
 
 Receive = Callable[..., Awaitable[Any]]
+Send = Callable[[str, Packet], Awaitable[None]]
 
 
 def attach(sio: socketio.AsyncServer, app: web.Application, path: str = PATH) -> None:
@@ -73,6 +77,7 @@ def attach(sio: socketio.AsyncServer, app: web.Application, path: str = PATH) ->
     eio.create_queue = PollQueue
     eio._async = eio._async | {"websocket": WebSocket}
     eio.handle_request = Requests(eio, eio.handle_request, app[TRANSPORTS]).handle
+    eio.send_packet = partial(_send, eio, eio.send_packet)
     eio.on("connect", partial(_opened, sio, eio.handlers["connect"]))
     eio.on("message", partial(_receive, sio, eio.handlers["message"]))
     sio.attach(app, path)
@@ -101,6 +106,18 @@ def _correct_times(eio: engineio.AsyncServer, queue: PollQueue) -> None:
     seconds = eio.ping_interval + eio.ping_interval_grace_period
     greeting.data["pingInterval"] = round(seconds * 1000)
     queue.put_nowait(greeting)
+
+
+async def _send(eio: engineio.AsyncServer, send: Send, eio_sid: str, packet: Packet) -> None:
+    """Send a packet: at once, together with what else is written in this turn, if that is possible.
+
+    In the queue it would wait for two more turns of the event loop, and cost a system call.
+    """
+    socket = eio.sockets.get(eio_sid)
+    if socket and not packet.binary and (writes := writable(socket)):
+        writes.write(frame(packet.encode()))
+    else:
+        await send(eio_sid, packet)
 
 
 async def _receive(sio: socketio.AsyncServer, receive: Receive, eio_sid: str, data: Any) -> None:

@@ -15,8 +15,8 @@ import engineio
 from aiohttp import WSMsgType, web
 
 from chatlab.server.ending import end
-from chatlab.server.frames import JoinedWrites
-from chatlab.server.packets import is_readable
+from chatlab.server.frames import MAX_JOINED, JoinedWrites
+from chatlab.server.packets import is_event, is_readable
 
 UPGRADE_TIMEOUT = 10.0
 """Seconds in which an upgrade has to be finished, as in the official server. A middlebox may let
@@ -55,7 +55,9 @@ class WebSocket:
         request, queue = environ["aiohttp.request"], self._socket.queue
         request.protocol.transport = self._writes = JoinedWrites(request.transport)
         limit = self._eio.max_http_buffer_size
-        self._ws = web.WebSocketResponse(max_msg_size=limit, compress=False)
+        self._ws = web.WebSocketResponse(
+            max_msg_size=limit, compress=False, writer_limit=MAX_JOINED
+        )
         await self._ws.prepare(request)
         queue.upgrade = self if self._socket.connected else None
         try:
@@ -82,7 +84,8 @@ class WebSocket:
         if not self._socket.upgraded:
             return await self._next_of_upgrade()
         self._socket.queue.writes = self._writes
-        data = await self._receive()
+        while is_event(data := await self._receive()):
+            await self._take(data)
         if data != NOOP and not is_readable(data):
             await end(self._eio, self._socket.sid)
             raise OSError("a packet of no type that a client sends")
@@ -101,6 +104,15 @@ class WebSocket:
             self._socket.queue.end_poll()  # it would take what is for the WebSocket now
         self.probed = True
         return PROBE if self._unprobed else data
+
+    async def _take(self, event: str) -> None:
+        """Give an event to Socket.IO, without the tasks that Engine.IO would make for it.
+
+        Socket.IO makes a task that handles the event. All other packets go through Engine.IO: the
+        handler of a CONNECT, for instance, may wait for another packet of this client.
+        """
+        await self._eio._trigger_event("message", self._socket.sid, event[1:])
+        await asyncio.sleep(0)  # more events may be here already: all others have their turn first
 
     async def _receive(self) -> str | bytes:
         try:

@@ -28,6 +28,21 @@ class Written:
         self.done.append("abort")
 
 
+class Noting(Written):
+    """The same, but of a transport that goes on doing it."""
+
+    def __init__(self, transport):
+        super().__init__()
+        self._transport = transport
+
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
+
+    def write(self, data):
+        super().write(data)
+        self._transport.write(data)
+
+
 @pytest.fixture
 async def served(tmp_path):
     async with serving(tmp_path / "chat.db") as server:
@@ -154,6 +169,39 @@ async def test_events_and_messages_keep_their_order(served):
     assert [value for value in got if isinstance(value, int)] == list(range(50))
     assert [value for value in got if isinstance(value, str)] == list(map(str, range(50)))
     assert all(got.index(n) < got.index(str(n)) for n in range(50))
+
+
+async def test_message_and_its_acknowledgement_are_one_write(served, monkeypatch):
+    """They go out in one system call, and the acknowledgement does not wait in the queue."""
+    async with wired(served.url) as ann:
+        await ann.connect()
+        [socket] = served.sio.eio.sockets.values()
+        await settled(socket)
+        writes = socket.queue.writes
+        noting = Noting(writes._transport)
+        monkeypatch.setattr(writes, "_transport", noting)
+        await ann.ws.send_str('427["chat message","hello"]')
+        event, answer = await ann.packet(), await ann.packet()
+        assert (event, answer) == ('42["chat message","hello",1]', "437[1]")
+        assert noting.done == [frame(event) + frame(answer)]
+
+
+async def test_one_who_sends_much_leaves_the_others_their_turns(served):
+    """A thousand events in one write are not handled in one turn of the event loop."""
+    turn, handled = 0, []
+
+    @served.sio.on("count")
+    async def count(sid, number):
+        handled.append(turn)
+
+    async with wired(served.url) as ann:
+        await ann.connect()
+        for number in range(1000):
+            await ann.ws.send_str(f'42["count",{number}]')
+        while len(handled) < 1000:
+            turn += 1
+            await asyncio.sleep(0)
+    assert max(handled.count(turn) for turn in handled) <= 2
 
 
 async def test_contract_of_aiohttp_and_engineio(served):
