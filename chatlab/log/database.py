@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from os import PathLike
@@ -34,7 +33,7 @@ LOOK_EVERY = 1.0
 """Seconds without a write after which the writer looks whether its file is still there."""
 
 T = TypeVar("T")
-Job = tuple[Callable[[], Any], Future[Any]]
+Job = tuple[Callable[[], Any], asyncio.Future[Any]]
 
 
 class Trouble:
@@ -137,9 +136,9 @@ class Writer:
         self._thread.join()
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
-        done: Future[T] = Future()
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((work, done))
-        return await asyncio.wrap_future(done)
+        return await done
 
     def _connect(self) -> sqlite3.Connection:
         self._file.create()
@@ -183,11 +182,26 @@ def _work(jobs: SimpleQueue[Job | None], idle: Callable[[], None]) -> None:
         if job is None:
             return
         work, done = job
-        if done.set_running_or_notify_cancel():
-            try:
-                done.set_result(work())
-            except BaseException as error:
-                done.set_exception(error)
+        if not done.cancelled():
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                done.get_loop().call_soon_threadsafe(_settle, done, *_outcome(work))
+
+
+def _outcome(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    """Return the result of a function and None, or None and what it raised."""
+    try:
+        return work(), None
+    except BaseException as error:
+        return None, error
+
+
+def _settle(done: asyncio.Future[T], result: T, error: BaseException | None) -> None:
+    if done.cancelled():
+        return
+    if error is None:
+        done.set_result(result)
+    else:
+        done.set_exception(error)
 
 
 def reader(path: str | PathLike[str]) -> aiosqlite.Connection:

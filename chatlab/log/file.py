@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import suppress
 from os import PathLike
 
@@ -16,6 +17,9 @@ OWNER_ONLY = 0o600
 """The rights of a new file: messages and sessions are no business of other users."""
 CLOSING = 1.0
 """Seconds to wait for an earlier server to let go of the file."""
+COARSE = 2_000_000_000
+"""Nanoseconds: two changes of a folder may get the same time if less is between them. It is a few
+milliseconds in most file systems, and two seconds in FAT."""
 
 
 class DatabaseFile:
@@ -27,6 +31,9 @@ class DatabaseFile:
         """What identifies each of the files, when they are open; None for one that is missing."""
         self._gone = False
         self._parts = PARTS
+        self._unchanged: tuple[int, int, int] | None = None
+        """What identifies the folder, and the time of its last change, when all files were there;
+        None if it was changed just before."""
 
     def create(self) -> None:
         """Make the file if there is none. SQLite gives "-wal" and "-shm" the same rights.
@@ -49,8 +56,20 @@ class DatabaseFile:
 
     @property
     def in_place(self) -> bool:
-        """Whether the files that are open are where they were, and always have been."""
-        return self._opened is None or (not self._gone and self._found() == self._opened)
+        """Whether the files that are open are where they were, and always have been.
+
+        As long as the folder has not changed, its files have the names that they had: so one look
+        at the folder is enough, most of the time.
+        """
+        if self._opened is None:
+            return True
+        now, folder = time.time_ns(), _state(os.path.dirname(self.path))
+        if self._gone or (folder is not None and folder == self._unchanged):
+            return not self._gone
+        there = self._found() == self._opened
+        settled = folder is not None and now - folder[-1] > COARSE
+        self._unchanged = folder if there and settled else None
+        return there
 
     def check(self, db: sqlite3.Connection) -> None:
         """Raise sqlite3.OperationalError if the files that `db` has open are not in their place.
@@ -133,6 +152,15 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _state(folder: str) -> tuple[int, int, int] | None:
+    """Return what identifies a folder, and when a name in it was last changed."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _size(path: str) -> int:

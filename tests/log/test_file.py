@@ -291,6 +291,50 @@ async def test_file_that_goes_in_the_middle_of_a_commit_is_noticed(path, lose):
     await sending
 
 
+def rested(path):
+    """Give the folder of a file the time of one that has not changed for long."""
+    os.utime(path.parent, (1, 1))
+
+
+async def test_one_look_at_a_folder_that_has_not_changed_is_enough(path):
+    """Nobody looks for the four files then."""
+    async with served(path) as log:
+        rested(path)
+        await log.append("a")
+        log._writer._file._found = None
+        assert await log.append("b") == 2
+
+
+@posix
+@pytest.mark.parametrize("lose", LOSSES)
+async def test_file_that_goes_from_a_folder_at_rest_is_noticed(path, lose):
+    """Each of these ways changes the folder."""
+    async with served(path) as log:
+        rested(path)
+        await log.append("a")
+        lose(path)
+        await not_stored(log, "b")
+
+
+async def lost_within_a_tick(path):
+    """Move a file right after a look, so soon that the folder's time stays; then append."""
+    async with served(path) as log:
+        await log.append("a")
+        changed = path.parent.stat().st_mtime_ns
+        moved(path)
+        os.utime(path.parent, ns=(changed, changed))
+        await log.append("b")
+
+
+@posix
+async def test_file_that_goes_right_after_a_look_is_noticed(path, monkeypatch):
+    """The time of a folder that was changed just before says nothing. The control believes it."""
+    with pytest.raises(LogError, match="moved, replaced or deleted"):
+        await lost_within_a_tick(path)
+    monkeypatch.setattr(chatlab.log.file, "COARSE", -1)
+    await lost_within_a_tick(path.with_name("other.db"))
+
+
 @posix
 async def test_what_was_stored_goes_with_the_file_that_is_moved(path):
     """Also what was only in -wal until then; and the new file does not get it."""
