@@ -28,6 +28,12 @@ def _ingest(senders, figures, in_flight=1):
     return Step(title, ALL, 0, load, figures)
 
 
+def _tail(senders, readers):
+    title = f"ingest, {senders} senders, {readers} more read"
+    load = {"do": "ingest", "senders": senders, "seconds": 2, "readers": readers}
+    return Step(title, COMPARED, 0, load, {"ms": None, "ms at p99": Ratio(1)})
+
+
 def _fan_out(clients, messages, target=None):
     load = {"do": "fan_out", "clients": clients, "messages": messages, "in_flight": 20}
     return Step(f"fan-out, {clients:,} clients", WITH_CEILING, 0, load, {"events/s": target})
@@ -45,13 +51,14 @@ def _few(rows):
 
 
 PLAN = [
-    _ingest(1, {"messages/s": None, "ms": Ratio(1)}),
-    _ingest(10, {"messages/s": Ratio(5)}),
+    _ingest(1, {"messages/s": None, "ms": Ratio(0.9)}),
+    _ingest(10, {"messages/s": Ratio(2)}),
     _ingest(10, {"messages/s": None}, in_flight=20),
     _ingest(100, {"messages/s": Ratio(2)}),
+    _tail(10, 200),
     _fan_out(10, 2000),
     _fan_out(100, 500, Ratio(1.5)),
-    _fan_out(1000, 100),
+    _fan_out(1000, 100, Ratio(1.5)),
     _all(1, 3, {"rows/s": Ratio(1.5)}),
     _all(20, 1, {"rows/s": Ratio(1.5), "MB at most": Ratio(8)}),
     _few(1_000),
@@ -68,7 +75,7 @@ PLAN = [
         COMPARED,
         1_000,
         {"do": "idle", "clients": 1_000, "offset": 1_000},
-        {"kB": None},
+        {"kB": Ratio(1)},
     ),
 ]
 STORM = Step(
