@@ -79,8 +79,6 @@ class WebSocket:
 
     async def wait(self) -> str | bytes:
         """Return the next packet. Raises OSError if there is none, or if it is not valid."""
-        if self._socket.closed:
-            raise OSError("the connection is closed")
         if not self._socket.upgraded:
             return await self._next_of_upgrade()
         self._socket.queue.writes = self._writes
@@ -108,13 +106,15 @@ class WebSocket:
     async def _take(self, event: str) -> None:
         """Give an event to Socket.IO, without the tasks that Engine.IO would make for it.
 
-        Socket.IO makes a task that handles the event. All other packets go through Engine.IO: the
-        handler of a CONNECT, for instance, may wait for another packet of this client.
+        Socket.IO makes a task that handles the event. All other packets go through Engine.IO: a
+        CONNECT, for instance, may take long, and what comes behind it has to be read.
         """
         await self._eio._trigger_event("message", self._socket.sid, event[1:])
         await asyncio.sleep(0)  # more events may be here already: all others have their turn first
 
     async def _receive(self) -> str | bytes:
+        if self._socket.closed:
+            raise OSError("the connection is closed")
         try:
             message = await self._ws.receive()
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
