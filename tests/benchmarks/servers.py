@@ -16,6 +16,7 @@ NODE = HERE / "node"
 COMMANDS = {
     "node": ["node", NODE / "server.mjs", "{db}"],
     "tutorial": ["node", NODE / "server.mjs", "{db}", "--as-in-tutorial"],
+    "node cluster": ["node", NODE / "cluster.mjs", "{db}"],
     "plain": [sys.executable, HERE / "plain.py", "{db}"],
     "finished": [sys.executable, "-m", "chatlab", "--port", "0", "--db", "{db}"],
     "shared": [sys.executable, "-m", "chatlab", "--port", "0", "--log", "{db}"],
