@@ -10,8 +10,9 @@ import pg from "pg";
 import { Server } from "socket.io";
 
 const pool = new pg.Pool({ connectionString: process.argv[2] });
-await pool.query("SELECT pg_advisory_lock(1)"); // servers that start at once make the tables in turn
-await pool.query(`
+const db = await pool.connect();
+await db.query("SELECT pg_advisory_lock(1)"); // servers that start at once make the tables in turn
+await db.query(`
   CREATE TABLE IF NOT EXISTS messages (
     id BIGSERIAL PRIMARY KEY,
     client_offset TEXT UNIQUE,
@@ -22,17 +23,23 @@ await pool.query(`
     created_at TIMESTAMPTZ DEFAULT now(),
     payload BYTEA
   )`);
-await pool.query("SELECT pg_advisory_unlock_all()");
+await db.query("SELECT pg_advisory_unlock(1)");
+db.release();
 
 const http = createServer();
 const io = new Server(http, { adapter: createAdapter(pool) });
 
 io.on("connection", async (socket) => {
   socket.on("chat message", async (text, clientOffset, acknowledge) => {
-    const stored = await pool.query(
-      "INSERT INTO messages (content, client_offset) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id",
-      [text, clientOffset],
-    );
+    let stored;
+    try {
+      stored = await pool.query(
+        "INSERT INTO messages (content, client_offset) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING id",
+        [text, clientOffset],
+      );
+    } catch {
+      return; // no answer: the client sends it again
+    }
     if (stored.rowCount) io.emit("chat message", text, Number(stored.rows[0].id));
     acknowledge();
   });
