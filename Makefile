@@ -1,10 +1,11 @@
 # `make lab` and `make test` set up all they need in .venv; a second run is quick.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two processes at least: many tests wait for something most of their time.
-WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt 2 ] && echo $$n || echo 2)
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# One process more than there are cores: the tests wait for something half of their time.
+WORKERS ?= $(shell echo $$(($(CORES) + 1)))
 # No restart: pytest-xdist gives a test that ended its process to the next one, again and again.
-PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -rfEs
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -rfEs
 LAB_ARGS ?=
 # JupyterLab asks at its first start whether it may show news, on top of the first chapter.
 NO_NEWS := --LabApp.news_url=None
@@ -35,6 +36,8 @@ test: ready
 test-all: ready
 	$(BIN)/python -m pytest $(PARALLEL)
 
+# Its clients and servers keep the cores busy.
+soak: WORKERS := $(CORES)
 soak: ready
 	$(BIN)/python -m pytest $(PARALLEL) --dist load tests/soak
 

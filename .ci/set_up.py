@@ -97,10 +97,18 @@ def build(python):
         run("uv", "pip", *install, "--python", PYTHON)
     elif has_ensurepip():
         run(python, "-m", "venv", VENV)
-        run(PYTHON, "-m", "pip", *install)
+        run(PYTHON, "-m", "pip", *install, *later())
     else:  # Debian's python3, whose venv lacks pip: the pip outside installs into the venv
         run(python, "-m", "venv", "--without-pip", VENV)
-        run(python, "-m", "pip", "--python", PYTHON, *install)
+        run(python, "-m", "pip", "--python", PYTHON, *install, *later())
+
+
+def later():
+    """Return what keeps pip, like uv, from compiling all that it installs.
+
+    Python compiles what it imports, and keeps it; unless it is told not to write such files.
+    """
+    return [] if sys.dont_write_bytecode else ["--no-compile"]
 
 
 def has_ensurepip():

@@ -1,6 +1,7 @@
 """JupyterLab in a real browser: every chapter as a new user runs it, trusted or not trusted yet."""
 
 import re
+from functools import partial
 from itertools import count
 
 import nbformat
@@ -23,11 +24,14 @@ ELSEWHERE = pytest.mark.parametrize("jupyterlab", ["elsewhere"], indirect=True)
 """Other ways to start JupyterLab. Each is started once, for all tests that ask for it, because it
 is named apart from the chapters: with a chapter in the same mark, each test would start its own."""
 FIRST_CHAPTER = "00_start_here.ipynb"
-QUICK = [
-    pytest.param(name, marks=() if name == FIRST_CHAPTER else pytest.mark.slow) for name in CHAPTERS
+WITHOUT_A_STOP = [
+    pytest.param(name, marks=() if name == FIRST_CHAPTER else pytest.mark.slow)
+    for name in CHAPTERS
+    if name == FIRST_CHAPTER or name not in FRAMED
 ]
 """Of the chapters that are not trusted, `make test` runs the first one, with pictures that
-JupyterLab cleans then. All others are slow tests."""
+JupyterLab cleans then. All others are slow tests. A chapter with a frame is run once, with a stop
+before its last cell; only the first one, which is short, is run in both ways."""
 WHEN_TRUSTED = [FIRST_CHAPTER, "08_a_bad_day.ipynb"]
 """Trust changes only what is shown before the first run: two chapters are enough for that, the
 first one, and the one with the live demo and most work."""
@@ -133,17 +137,27 @@ class Notebook:
         return self.page.locator(f'.jp-Cell[data-windowed-list-index="{place}"]')
 
     def run_all(self):
+        self._clear()
         self._run("runmenu:run-all", list(self.code))
 
     def run_all_but_the_last(self):
         """Run all cells above the last one, which closes the lab."""
         *others, last = self.code
+        self._clear()
         self.show(last)
         self._run("notebook:run-all-above", others)
 
+    def run_the_last(self):
+        *_, last = self.code
+        self.show(last)
+        self._run("notebook:run-cell", [last])
+
+    def _clear(self):
+        """Remove all outputs and numbers, those of an earlier run too."""
+        self.page.evaluate("() => jupyterapp.commands.execute('editmenu:clear-all')")
+
     def _run(self, command, places):
         """Start a command that runs cells; return when all of them are done, or one has failed."""
-        self.page.evaluate("() => jupyterapp.commands.execute('editmenu:clear-all')")
         self.page.evaluate("(name) => { jupyterapp.commands.execute(name); }", command)
         self.page.wait_for_function(DONE, arg=places, timeout=A_CHAPTER)
 
@@ -209,20 +223,20 @@ def workbench(tab_of_jupyterlab):
     tab_of_jupyterlab.close()
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", WITHOUT_A_STOP)
 def test_chapter_runs_from_top_to_bottom(workbench, name):
     """Its pictures are there at once; Run All does every cell, and shows the same pictures."""
     assert_runs(workbench, name, trusted=False)
 
 
-def assert_runs(workbench, name, trusted):
+def assert_runs(workbench, name, trusted, run=Notebook.run_all):
     notebook = workbench.open(name)
     stored = [cell["trusted"] for cell in notebook.code.values() if cell["outputs"]]
     assert set(stored) == {trusted}
     pictures = notebook.pictures()
     assert len(pictures) == CHAPTERS[name].count("<img ")
     assert all(width for _, width in pictures)
-    notebook.run_all()
+    run(notebook)
     assert list(faults(notebook, workbench)) == []
     assert notebook.pictures() == pictures
 
@@ -230,12 +244,15 @@ def assert_runs(workbench, name, trusted):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FRAMED)
 def test_chat_page_is_live_in_its_frame(workbench, name):
-    """Run All down to the cell that closes the lab: the page takes and shows messages."""
-    assert_is_live(workbench, name)
+    """The same, with a stop before the cell that closes the lab: the page takes and shows messages.
+
+    All pictures are there too, and the last cell runs.
+    """
+    assert_runs(workbench, name, trusted=False, run=partial(stop_at_the_frame, workbench, name))
 
 
-def assert_is_live(workbench, name):
-    notebook = workbench.open(name)
+def stop_at_the_frame(workbench, name, notebook):
+    """Run all cells, and use the page in its frame before the last one closes the lab."""
     notebook.run_all_but_the_last()
     tab = notebook.frame()
     tab.says("connected")
@@ -245,6 +262,7 @@ def assert_is_live(workbench, name):
     expect(tab.messages.last).to_have_text("I am here")
     tab.holds()
     assert workbench.complaints + workbench.unanswered == []
+    notebook.run_the_last()
 
 
 def test_every_frame_is_tried():
@@ -328,7 +346,7 @@ def test_trusted_chapter_runs_from_top_to_bottom(workbench, name):
 @TRUSTED
 def test_chat_page_is_live_in_the_frame_of_a_trusted_chapter(workbench):
     """The same, with the frame of an earlier run already there."""
-    assert_is_live(workbench, FIRST_CHAPTER)
+    stop_at_the_frame(workbench, FIRST_CHAPTER, workbench.open(FIRST_CHAPTER))
 
 
 @pytest.mark.slow
@@ -384,5 +402,5 @@ def test_pages_are_live_where_the_browser_reaches_jupyter_alone(browser, jupyter
         by_its_port = re.search(r"http://localhost:\d+/", str(notebook.cells))[0]
         with pytest.raises(Error, match="Failed to fetch"):
             workbench.page.evaluate("fetch", by_its_port)
-        notebook.run_all()
+        notebook.run_the_last()
         workbench.close()

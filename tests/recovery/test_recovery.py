@@ -152,10 +152,7 @@ async def test_python_client_that_asks_for_it_recovers(server, transports):
 
 
 @pytest.mark.parametrize("headers", [{}, {"User-Agent": ""}], ids=["named", "nameless"])
-@pytest.mark.parametrize(
-    "transport",
-    ["websocket", pytest.param("polling", marks=pytest.mark.slow)],  # its end takes 30 s
-)
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
 async def test_python_client_that_does_not_ask_gets_no_argument_more(server, transport, headers):
     """It gets no offsets and no pid: its handlers take only the arguments that they name."""
     client, got = socketio.AsyncClient(), asyncio.Queue()
