@@ -1,4 +1,4 @@
-"""What only the course needs: guesses, checks of exercises, the game, the ladder, bar charts.
+"""What only the course needs: guesses, checks of exercises, the game, the ladders, bar charts.
 
 The notebooks and the checks of their exercises use it; nothing else in the package imports it.
 """
