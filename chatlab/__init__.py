@@ -4,6 +4,7 @@ from chatlab.classroom import Classroom
 from chatlab.client import ChatClient, Outbox, OutgoingMessage
 from chatlab.course import (
     RUNGS,
+    RUNGS_OF_TWO,
     Bars,
     Climb,
     Game,
@@ -26,6 +27,7 @@ from chatlab.server import Delivery, chat, create_app
 __all__ = [
     "CHAT_MESSAGE",
     "RUNGS",
+    "RUNGS_OF_TWO",
     "BackgroundServer",
     "Bars",
     "ChatClient",

@@ -6,10 +6,13 @@ The name of the log's table is all that this module knows of the database.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from itertools import count
+from typing import Any
 
 from chatlab.client import ChatClient, Outbox
+from chatlab.harness import register
 from chatlab.lab import Lab, Pause
 from chatlab.messages import MAX_CLIENT_OFFSET
 
@@ -25,6 +28,11 @@ DELETE FROM messages WHERE id = last_insert_rowid();
 COMMIT;
 """
 """Uses up an offset, as a message does in many databases that could not be stored."""
+LOCK_MESSAGES = "BEGIN; LOCK TABLE messages IN EXCLUSIVE MODE"
+"""Lets nobody store a message in PostgreSQL until this transaction ends. Reading goes on."""
+SOMEBODY_WAITS = """
+SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'messages'::regclass)
+"""
 
 
 class FarAway(ChatClient):
@@ -60,13 +68,14 @@ async def miss_two(lab: Lab) -> list[ChatClient]:
     return [ann, bob]
 
 
-async def lose_answer(lab: Lab, ann: ChatClient) -> None:
-    """Let Ann write "one", and lose her connection while the acknowledgement is under way."""
-    lab.links["ann"].freeze("down")
-    ann.post("one")
-    await lab.links["ann"].holds()
-    await ann.drop()
-    lab.links["ann"].thaw()
+async def lose_answer(lab: Lab, tab: ChatClient) -> None:
+    """Let a tab write "one", and lose its connection while the acknowledgement is under way."""
+    link = lab.links[tab.name]
+    link.freeze("down")
+    tab.post("one")
+    await link.holds()
+    await tab.drop()
+    link.thaw()
 
 
 async def hold_catch_up(lab: Lab, ann: ChatClient, bob: ChatClient) -> Pause | None:
@@ -83,3 +92,34 @@ async def hold_catch_up(lab: Lab, ann: ChatClient, bob: ChatClient) -> Pause | N
     with suppress(RuntimeError):
         return await lab.pause(bob.reconnect())
     return None
+
+
+def behind(server: Callable[..., None]) -> Callable[[Any, Any], None]:
+    """Let a server that runs twice learn of the other one's messages only when it has to."""
+
+    def late(sio: Any, log: Any) -> None:
+        log.follows = False
+        register(server, sio, log)
+
+    return late
+
+
+@asynccontextmanager
+async def storing_held(lab: Lab) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Hold every message on its way into PostgreSQL until the block ends.
+
+    Yield a function that returns when one is there.
+    """
+    import asyncpg  # whoever climbs with one server has no PostgreSQL, and need not have this
+
+    db = await asyncpg.connect(lab.db)
+
+    async def one_waits() -> None:
+        while not await db.fetchval(SOMEBODY_WAITS):
+            pass  # the database tells nobody
+
+    try:
+        await db.execute(LOCK_MESSAGES)
+        yield one_waits
+    finally:
+        db.terminate()

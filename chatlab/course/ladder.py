@@ -1,7 +1,7 @@
 """A ladder of harder and harder scenarios for a learner's server: how far does it get?
 
-This module runs the scenarios, and says in the words of the course why a server failed. The
-scenarios are in `rungs`: a new one is a function there, and an entry in RUNGS.
+There is a second one for a server that runs twice. This module runs the scenarios, and says in the
+words of the course why a server failed. The rungs are in `rungs`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from itertools import count
 from pathlib import Path
 from traceback import extract_tb
 
-from chatlab.course.rungs import RUNGS, Rung
+from chatlab.course.rungs import LADDERS, RUNGS, Rung
 from chatlab.history import Diagram, History, Verdict, check
 from chatlab.lab import Lab
-from chatlab.mistakes import InOneSentence, awaited
+from chatlab.mistakes import InOneSentence, awaited, expect, is_count
 
 PATIENCE = 5.0
 """Seconds after which a server falls if a scenario has not ended."""
@@ -35,18 +35,20 @@ class Climb:
     """What happened in the last scenario."""
     costs: tuple[str, ...] = field(repr=False)
     """For each rung that was reached, what the server makes others wait for; "" for nothing."""
+    rungs: tuple[Rung, ...] = field(default=RUNGS, repr=False)
+    """The ladder."""
 
     @property
     def fell(self) -> Rung | None:
         """The rung that was not reached; None at the top."""
-        return RUNGS[self.reached] if self.reached < len(RUNGS) else None
+        return self.rungs[self.reached] if self.reached < len(self.rungs) else None
 
     def diagram(self) -> Diagram:
         """Draw the last scenario: the one that went wrong, if one did."""
         return Diagram(self.history)
 
     def __str__(self) -> str:
-        names = [f"{number:2} {rung.name}" for number, rung in enumerate(RUNGS, 1)]
+        names = [f"{number:2} {rung.name}" for number, rung in enumerate(self.rungs, 1)]
         ends = [f", but {cost}" if cost else "" for cost in self.costs]
         lines = [f"{name:21}reached{end}" for name, end in zip(names, ends, strict=False)]
         if self.fell is None:
@@ -58,19 +60,23 @@ class Climb:
 
 
 @awaited
-async def climb(server: Callable[..., None]) -> Climb:
+async def climb(server: Callable[..., None], servers: int = 1) -> Climb:
     """Run the scenarios in order, until the server fails at one or has passed all.
 
     `server` registers its handlers, as it does in a Lab. An error in it is not raised: the server
-    falls, and every lab is closed.
+    falls, and every lab is closed. With `servers=2` the ladder is that of a server which runs
+    twice: it needs PostgreSQL, and raises BadMoment without.
     """
-    costs: list[str] = []
-    for rung in RUNGS:
-        lab = Lab(server, name=f"ladder {next(_LABS)}", **rung.options)
-        if why := await _attempt(rung, lab):
-            return Climb(len(costs), why, before_closing(lab.history), tuple(costs))
+    there = is_count(servers) and servers in LADDERS
+    expect(there, "there is a ladder for one server, and one for two", servers)
+    rungs, costs = LADDERS[servers], []
+    for rung in rungs:
+        lab = rung.lab(server, f"ladder {next(_LABS)}")
+        why = await _attempt(rung, lab)
+        if why:
+            break
         costs.append(rung.cost(lab.history))
-    return Climb(len(costs), "", before_closing(lab.history), tuple(costs))
+    return Climb(len(costs), why, before_closing(lab.history), tuple(costs), rungs)
 
 
 async def _attempt(rung: Rung, lab: Lab) -> str:

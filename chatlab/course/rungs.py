@@ -1,6 +1,6 @@
-"""The rungs of the ladder, from the easiest to the hardest: what each asks of a server.
+"""The rungs of the two ladders, from the easiest to the hardest: what each asks of a server.
 
-What happens on each is in `scenarios`.
+What happens on each is in `scenarios`, and in `several_servers` if the server runs twice.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chatlab.course import scenarios
+from chatlab.course import scenarios, several_servers
+from chatlab.course.accidents import behind
 from chatlab.history import History, Verdict
 from chatlab.lab import Lab
+
+Handlers = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -19,16 +22,22 @@ class Rung:
     """One rung: what it asks of a server, and the scenario that tests it.
 
     `scenario` returns a verdict, or a sentence that says what is wrong ("" if nothing is).
-    `options` are for the Lab. The scenario may take `patience` times as long as others. `cost`
-    says what a server that reached the rung makes others wait for ("" for nothing).
+    `options` are for the Lab, and `change` is made to the server first. The scenario may take
+    `patience` times as long as others. `cost` says what a server that reached the rung makes others
+    wait for ("" for nothing).
     """
 
     name: str
     asks: str
     scenario: Callable[[Lab], Awaitable[Verdict | str]] = field(repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    change: Callable[[Handlers], Handlers] = field(default=lambda server: server, repr=False)
     patience: int = field(default=1, repr=False)
     cost: Callable[[History], str] = field(default=lambda history: "", repr=False)
+
+    def lab(self, server: Handlers, name: str) -> Lab:
+        """Make the lab of the scenario. Raises BadMoment if it needs a PostgreSQL, and has none."""
+        return Lab(self.change(server), name=name, **self.options)
 
 
 def _others_wait(history: History) -> str:
@@ -89,3 +98,56 @@ RUNGS = (
     ),
 )
 """From the easiest to the hardest."""
+
+TWICE = {"servers": 2, "log": "postgresql"}
+RUNGS_OF_TWO = (
+    Rung(
+        "shows everywhere",
+        "a message is on every page, whichever server it went through.",
+        several_servers.shows_everywhere,
+        TWICE,
+    ),
+    Rung(
+        "moves",
+        "a tab that comes to the other server gets what it missed, and nothing else.",
+        several_servers.moves,
+        TWICE,
+    ),
+    Rung(
+        "is ahead",
+        "a tab that has more than its new server goes on, and does not begin anew.",
+        several_servers.is_ahead,
+        TWICE,
+        change=behind,
+    ),
+    Rung(
+        "in one order",
+        "all pages have one order, whoever sends through which server.",
+        several_servers.in_one_order,
+        TWICE,
+        change=behind,
+    ),
+    Rung(
+        "stores once",
+        "a message that is sent again, through the other server, is stored once.",
+        several_servers.stores_once,
+        TWICE,
+    ),
+    Rung(
+        "is killed",
+        "all this when one server is killed, and started again.",
+        several_servers.is_killed,
+        {"process": True, **TWICE},
+        patience=4,
+    ),
+    Rung(
+        "database restarts",
+        "what the database had not stored when it ended is not acknowledged, and is sent again.",
+        several_servers.database_restarts,
+        TWICE,
+        patience=3,
+    ),
+)
+"""Those of a server that runs twice: it has reached the top of the first ladder, or nearly so."""
+LADDERS = {1: RUNGS, 2: RUNGS_OF_TWO}
+"""The rungs by the number of servers."""

@@ -179,11 +179,8 @@ async def stores_once(lab: Lab) -> Verdict | str:
     newest = await bob.send("two")  # now the offset of "one" is not the newest any more
     await lab.restart()
     await ann.reconnect()
-    once = await lab.verdict(promised=True)
-    if not once.valid:
-        return _sent_again(once) or once
-    if otherwise := _answered_otherwise(ann, lab.history, newest):
-        return otherwise
+    if wrong := await wrong_retry(lab, ann, newest):
+        return wrong
     for tab in (ann, bob):  # the same texts again, with other keys or none: other messages
         tab.post("one")
         await tab.send("two")
@@ -194,6 +191,17 @@ async def stores_once(lab: Lab) -> Verdict | str:
             has = f"the log has {stored[text]} of them"
             return f'3 messages say "{text}", and {has}: what is the key?'
     return again
+
+
+async def wrong_retry(lab: Lab, ann: ChatClient, newest: int | None) -> Verdict | str:
+    """Say it if "one", which Ann has sent again, is not there once, or has not its old answer.
+
+    `newest` is the offset of a message after it.
+    """
+    once = await lab.verdict(promised=True)
+    if not once.valid:
+        return _sent_again(once) or once
+    return _answered_otherwise(ann, lab.history, newest)
 
 
 def _sent_again(verdict: Verdict) -> str:

@@ -9,6 +9,6 @@ from chatlab.harness.background import BackgroundServer
 from chatlab.harness.mishaps import KINDS, LINK_FAULTS, Mishap, bad_day
 from chatlab.harness.network import Link
 from chatlab.harness.postgres import Postgres, held_up, shared_postgres
-from chatlab.harness.probe import REST, Gate, Hold, WatchedServer, watched
+from chatlab.harness.probe import REST, Gate, Hold, WatchedServer, register, watched
 from chatlab.harness.program import new_loop, run, stop_at_signal
 from chatlab.harness.serving import listening, serve

@@ -162,6 +162,11 @@ class WatchedServer(socketio.AsyncServer):
             await asyncio.wait(running, timeout=DRAIN)
 
 
+def register(server: Callable[..., None], sio: socketio.AsyncServer, log: Log) -> None:
+    """Let a server register its handlers: it is `server(sio)`, or `server(sio, log)`."""
+    server(*(sio, log)[: len(inspect.signature(server).parameters)])
+
+
 def watched(server: Callable[..., None], gate: Gate | None, sio: WatchedServer, log: Log) -> None:
     """Register the handlers of `server`, and the one that answers REST.
 
@@ -196,7 +201,7 @@ def watched(server: Callable[..., None], gate: Gate | None, sio: WatchedServer, 
         log.after = gated_after
     for of, name in [(sio, "emit"), (log, "append"), (log, "after"), (log, "newer")]:
         setattr(of, name, awaited(getattr(of, name), forgotten))
-    server(*(sio, log)[: len(inspect.signature(server).parameters)])
+    register(server, sio, log)
 
     @sio.on(REST)
     async def rest(sid: str, number: int | None) -> None:

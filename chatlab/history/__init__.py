@@ -8,4 +8,4 @@ from chatlab.history.checker import Verdict, Wrong, check, check_kind
 from chatlab.history.diagram import Diagram
 from chatlab.history.events import CONNECTS, SERVER, Event, History, Kind
 from chatlab.history.figure import Figure
-from chatlab.history.steps import Arrival, Step
+from chatlab.history.step import Arrival, Step

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chatlab.history.drawing import STYLE, Drawing
-from chatlab.history.events import SERVER, History
+from chatlab.history.events import History
 from chatlab.history.figure import Figure
-from chatlab.history.steps import Arrival, Step, steps_of
+from chatlab.history.step import Arrival, Step
+from chatlab.history.steps import steps_of
 from chatlab.history.words import summary, table
 
 MOST, BEFORE = 30, 20
@@ -29,7 +30,8 @@ class Diagram(Figure):
     def __init__(self, history: History) -> None:
         self.steps = steps_of(history)
         first, others = history.clients[:1], history.clients[1:]
-        self.lanes = [*first, SERVER, *others]
+        self.servers = history.servers
+        self.lanes = [*first, *self.servers, *others]
         self.part = _part(self.steps)
         self._cut = True
 
@@ -47,11 +49,11 @@ class Diagram(Figure):
 
     @property
     def summary(self) -> str:
-        return summary(self.lanes, self.steps)
+        return summary(self.lanes, self.servers, self.steps)
 
     @property
     def svg(self) -> str:
-        drawing = Drawing(self.lanes, self._shown, self.part)
+        drawing = Drawing(self.lanes, self.servers, self._shown, self.part)
         return self._svg_file(drawing.width, drawing.height, STYLE, drawing.pieces, drawing.left)
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from html import escape
 
-from chatlab.history.events import SERVER
-from chatlab.history.steps import NEVER, Step
+from chatlab.history.events import lane_of
+from chatlab.history.step import NEVER, Step
 from chatlab.history.words import (
     breadth,
     did,
@@ -93,18 +93,20 @@ class Drawing:
     Only a part of the steps is drawn; what was before it says how the part begins.
     """
 
-    def __init__(self, lanes: list[str], steps: list[Step], part: range) -> None:
-        self._lanes = lanes
+    def __init__(
+        self, lanes: list[str], servers: list[str], steps: list[Step], part: range
+    ) -> None:
+        self._lanes, self._servers = lanes, servers
         self.left, self._right = MARGIN, 0  # how far the words reach
         self._lines: list[str] = []
         self._words: list[str] = []  # above all lines
         self._y = TOP
-        self._lines_begun: dict[str, tuple[int, str]] = {SERVER: (TOP, "up")}
+        self._lines_begun: dict[str, tuple[int, str]] = dict.fromkeys(servers, (TOP, "up"))
         for lane in lanes:
             self._word(self._x(lane), 26, short(lane, 16), "name")
         for step in steps[: part.start]:
             for event in step.actions if not step.brings else ():
-                self._lifeline(event.who, STATES.get(event.kind, "up"))
+                self._lifeline(lane_of(event), STATES.get(event.kind, "up"))
         self._lines.clear()
         begins = []
         for number in part:
@@ -125,7 +127,7 @@ class Drawing:
         if step.is_send:
             self._send(step)
         elif step.brings:
-            self._word(self._x(SERVER), self._y - 14, short(step.actions[0].text), "above")
+            self._word(self._x(step.server), self._y - 14, short(step.actions[0].text), "above")
             self._pass_on(step, self._y)
         else:
             self._act(step)
@@ -133,8 +135,9 @@ class Drawing:
     def _act(self, step: Step) -> None:
         """Draw what clients or the server do, and the messages that follow."""
         for event in dict.fromkeys(step.actions):
-            x, y = self._x(event.who), self._y
-            self._beside(event.who, y + 5, did(event), outside=True)
+            lane, y = lane_of(event), self._y
+            x = self._x(lane)
+            self._beside(lane, y + 5, did(event), outside=True)
             state = STATES.get(event.kind, "up")
             if state is None:
                 mark = _line("end", x - 8, y, x + 8, y)
@@ -142,7 +145,7 @@ class Drawing:
                 mark = _line("break", x - 8, y + 3, x + 8, y - 3)
             else:
                 mark = f'<circle class="begin" cx="{x}" cy="{y}" r="5"/>'
-            self._lifeline(event.who, state)
+            self._lifeline(lane, state)
             self._lines.append(mark)
         # An arrow must not run through the words of a lane that it passes.
         self._arrivals(step, self._y + FALL if step.arrivals else self._y)
@@ -156,7 +159,7 @@ class Drawing:
             return
         self._beside(event.who, self._y - 6, short(event.text))
         arrives = step.fate in ("arrived", "known")
-        self._arrow("live" if arrives else step.fate, event.who, SERVER, self._y)
+        self._arrow("live" if arrives else step.fate, event.who, step.server, self._y)
         if arrives:
             self._pass_on(step, self._y + FALL)
         else:
@@ -164,24 +167,33 @@ class Drawing:
 
     def _pass_on(self, step: Step, y: int) -> None:
         """Draw a message at the server, and on its way to the tabs."""
+        for server in step.others:
+            self._arrow("live", step.server, server, y)
         self._arrivals(step, y)
-        self._passage(y, offset_of(step), stored(step))
+        self._passage(step.server, y, offset_of(step), stored(step))
+        for server in step.others:
+            self._passage(server, y + FALL, "", "")
 
     def _arrivals(self, step: Step, y: int) -> None:
-        """Draw the messages to the tabs: several to the same tab stand one below the other."""
+        """Draw the messages to the tabs: several to the same tab stand one below the other.
+
+        What another server passes on comes to that first.
+        """
+        later = {who: FALL * (server in step.others) for who, server in step.servers.items()}
         for slot in range(max(map(len, step.arrivals.values()), default=0)):
             here = [arrivals[slot] for arrivals in step.arrivals.values() if slot < len(arrivals)]
             labelled = [arrival for arrival in here if arrival.how not in ("live", *NEVER)]
             for arrival in here:
-                self._arrow(arrival.how, SERVER, arrival.who, y)
+                who = arrival.who
+                self._arrow(arrival.how, step.servers[who], who, y + later[who])
             for arrival in labelled:
                 look = "" if arrival.how == "catch-up" else "fault"
                 words = short(f"{arrival.how}: {name_of(arrival)}")
-                self._beside(arrival.who, y + FALL + 14, words, look)
+                self._beside(arrival.who, y + later[arrival.who] + FALL + 14, words, look)
             y += 2 * FALL + 4 if labelled else FALL
         for who in step.more:
-            self._beside(who, y + FALL, *more_of(step, who))
-        self._y = y + (FALL if step.more else 0) + GAP
+            self._beside(who, y + later[who] + FALL, *more_of(step, who))
+        self._y = y + (FALL if step.more else 0) + max(later.values(), default=0) + GAP
 
     def _arrow(self, how: str, source: str, target: str, y: int) -> None:
         """Draw a message on its way. If it does not arrive, the arrow stops short and says why."""
@@ -194,12 +206,12 @@ class Drawing:
             look = "" if how in CALM else "fault"
             self._word(x, y + FALL + 5, how, look, leftward=onward < 0)
 
-    def _passage(self, y: int, label: str, missing: str) -> None:
-        """Mark the point where the server passes a message on, with its offset if it has one.
+    def _passage(self, server: str, y: int, label: str, missing: str) -> None:
+        """Mark the point where a server passes a message on, with its offset if it has one.
 
         The mark is hollow for a message that is `missing`: the word says why.
         """
-        x = self._x(SERVER)
+        x = self._x(server)
         half = 8 + 4 * len(label) if label else 4
         tall = min(half, 10)
         self._lines.append(
@@ -222,8 +234,8 @@ class Drawing:
     def _beside(
         self, lane: str, y: int, words: str, look: str = "", *, outside: bool = False
     ) -> None:
-        """Write beside a lane: on the side of the server, or on the other side."""
-        leftward = (self._x(lane) > self._x(SERVER)) != outside
+        """Write beside a lane: on the side of the servers, or on the other side."""
+        leftward = (self._x(lane) > self._x(self._servers[-1])) != outside
         self._word(self._x(lane) + (-12 if leftward else 12), y, words, look, leftward=leftward)
 
     def _word(self, x: int, y: int, words: str, look: str = "", *, leftward: bool = False) -> None:

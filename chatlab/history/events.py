@@ -45,6 +45,11 @@ class Event:
     offset: int | None = None
 
 
+def lane_of(event: Event) -> str:
+    """Return who an event is about: a client, or the server, by its name if there are several."""
+    return (event.text or SERVER) if event.who == SERVER else event.who
+
+
 def with_offset(event: Event) -> Event:
     """Return an event without its offset, if that is none: a server may answer "ok"."""
     return event if event.offset is None or is_count(event.offset) else replace(event, offset=None)
@@ -90,6 +95,12 @@ class History:
     def clients(self) -> list[str]:
         """The names of the clients, in the order in which they joined."""
         return list(dict.fromkeys(event.who for event in self._events if event.kind == "join"))
+
+    @property
+    def servers(self) -> list[str]:
+        """The names of the servers, in the order of their numbers; [SERVER] if it is alone."""
+        names = {event.text for event in self._events if event.kind in AT_A_SERVER and event.text}
+        return sorted(names, key=lambda name: (len(name), name)) or [SERVER]
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self._events)

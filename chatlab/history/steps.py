@@ -8,76 +8,17 @@ the actions (join, send, drop ...), and that of the messages within each tab.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
-from chatlab.history.events import Event, History, with_offset
+from chatlab.history.events import CONNECTS, Event, History, with_offset
 from chatlab.history.pages import Misplaced, Shown, times_sent
+from chatlab.history.step import ARRIVE, SENDS, Arrival, How, Step
 
-Fate = Literal["arrived", "known", "refused", "waits", "held up", "lost", "under way"]
-"""What became of a message: "known" if the server had it already, "waits" if it was not sent yet,
-"held up" if it arrives in a later step, as its offset shows. A history alone cannot tell "under
-way" from "lost": a live view sets it itself."""
-How = Literal["live", "catch-up", "again", "late", "lost", "deleted", "unanswered"]
 MISPLACED: dict[Misplaced, How] = {"duplicated": "again", "reordered": "late"}
-NEVER: tuple[How, ...] = ("lost", "deleted", "unanswered")
-"""What becomes of a message or an answer that does not arrive."""
-SENDS = ("write", "send", "retry")
-ARRIVE = "arrive"
-"""The action of a step in which a message arrives at the server that was held up."""
 TOGETHER = ("drop", "reconnect", "close")
 """Actions that happen to several tabs at once when a server stops or starts: one step for all."""
 Numbered = list[tuple[int, Event]]
 """Events, each with the number of its step, or of the step before it if it is no action."""
-
-
-@dataclass
-class Arrival:
-    """A message that a tab shows, or an answer that its sender gets; or why not.
-
-    "lost": the tab never shows it. "deleted": the tab was told that the log does not have it any
-    more. "unanswered": the sender did not get the answer, and sent the message again.
-    """
-
-    who: str
-    text: str
-    offset: int | None
-    how: How
-
-    @property
-    def faulty(self) -> bool:
-        return self.how in ("lost", "again", "late")
-
-
-@dataclass(eq=False)  # two steps in which the same happens are two
-class Step:
-    """One logical step: an action, or several of a kind at once, and the arrivals after it."""
-
-    actions: list[Event]
-    offset: int | None = None
-    fate: Fate = "arrived"
-    again: bool = False
-    """Whether the message was sent before."""
-    stored: bool = True
-    """False if the server gave the message an offset that is not in the log."""
-    arrivals: dict[str, list[Arrival]] = field(default_factory=dict)
-    more: dict[str, int] = field(default_factory=dict)
-    """How many arrivals at a tab a picture leaves out."""
-
-    @property
-    def is_send(self) -> bool:
-        """Whether a client sends a message, or writes it, to send it later."""
-        return self.actions[0].kind in SENDS
-
-    @property
-    def faulty(self) -> bool:
-        """Whether a message went wrong here for good, and not only for an attempt to send it."""
-        return not self.stored or any(one.faulty for ones in self.arrivals.values() for one in ones)
-
-    @property
-    def brings(self) -> bool:
-        """Whether a message may arrive at the server."""
-        return self.is_send or self.actions[0].kind == ARRIVE
 
 
 def steps_of(history: History) -> list[Step]:
@@ -112,7 +53,24 @@ def steps_of(history: History) -> list[Step]:
     sent = times_sent(history)
     for who in history.clients:
         _Tab(who, steps, sent).follow(events)
+    _find_servers(steps, history)
     return steps
+
+
+def _find_servers(steps: list[Step], history: History) -> None:
+    """Note in each step at which server a message arrives, and which server each tab is at."""
+    at = dict.fromkeys(history.clients, history.servers[0])
+    held_up: dict[Event, str] = {}
+    for step in steps:
+        for event in step.actions:
+            if event.kind in CONNECTS and event.text:
+                at[event.who] = event.text
+        first = replace(step.actions[0], kind=ARRIVE)
+        step.servers, step.server = dict(at), at.get(first.who, history.servers[0])
+        if step.fate == "held up":
+            held_up[first] = step.server
+        elif step.actions[0] == first:  # its sender may be at another server by now
+            step.server = held_up[first]
 
 
 def _follow_attempts(

@@ -13,8 +13,8 @@ from itertools import accumulate, groupby
 from math import ceil
 from unicodedata import category, east_asian_width
 
-from chatlab.history.events import AT_A_SERVER, SERVER, Event
-from chatlab.history.steps import ARRIVE, NEVER, Arrival, Step
+from chatlab.history.events import CONNECTS, SERVER, Event, lane_of
+from chatlab.history.step import ARRIVE, NEVER, Arrival, Step
 
 DOES = {
     "join": "joins",
@@ -64,15 +64,16 @@ def left_out(steps: list[Step], part: range) -> list[str]:
     return [f"{' and '.join(said)} are left out: diagram().whole() has all"] if said else []
 
 
-def summary(lanes: list[str], steps: list[Step]) -> str:
+def summary(lanes: list[str], servers: list[str], steps: list[Step]) -> str:
     """Return the most important facts in one sentence: the alternative text of the picture."""
-    tabs = ", ".join(short(lane) for lane in lanes if lane != SERVER) or "nobody"
+    tabs = ", ".join(short(lane) for lane in lanes if lane not in servers) or "nobody"
+    whose = "the server" if len(servers) == 1 else f"{len(servers)} servers"
     sent = sum(step.actions[0].kind in ("write", "send") for step in steps)
     facts = [f"{sent} {'message' if sent == 1 else 'messages'} sent"]
     for lane in lanes:
         name = "the server" if lane == SERVER else short(lane)
         facts += [f"{name} {fact}" for fact in _facts(lane, steps)]
-    return f"Space-time diagram of {tabs} and the server: {'; '.join(facts)}."
+    return f"Space-time diagram of {tabs} and {whose}: {'; '.join(facts)}."
 
 
 def short(text: object, room: int = ROOM) -> str:
@@ -99,8 +100,8 @@ def _breadth(character: str) -> float:
 
 
 def did(event: Event) -> str:
-    """Say what a client or the server does, and on which server if there are several."""
-    where = event.text if event.kind in AT_A_SERVER else None
+    """Say what a client or a server does; of several servers, to which one a client connects."""
+    where = event.text if event.kind in CONNECTS else None
     return DOES[event.kind] + (f" ({where})" if where else "")
 
 
@@ -131,16 +132,18 @@ def name_of(arrival: Arrival) -> str:
 
 
 def _cell(lane: str, step: Step) -> str:
-    does = dict.fromkeys(event for event in step.actions if event.who == lane)
+    does = dict.fromkeys(event for event in step.actions if lane_of(event) == lane)
     words = [did(event) for event in does if event.kind in DOES]
     if step.is_send and does:
         told = step.fate not in ("arrived", "known")
         words.append(sends(step) + (f" ({step.fate})" if told else ""))
-    if step.brings and lane == SERVER and step.fate in ("arrived", "known"):
+    if step.is_at_server and lane == step.server:
         if step.actions[0].kind == ARRIVE:
             words.append(f"gets {_quoted(step.actions[0])}")
         words.append("passes it on" if step.offset is None else f"offset {offset_of(step)}")
         words += filter(None, [stored(step)])
+    elif lane in step.others:
+        words.append("passes it on")
     for how, arrivals in groupby(step.arrivals.get(lane, []), lambda arrival: arrival.how):
         if how in ("live", *NEVER):
             words.append("shows it" if how == "live" else f"({how})")
@@ -151,7 +154,9 @@ def _cell(lane: str, step: Step) -> str:
 
 def _facts(lane: str, steps: list[Step]) -> Iterator[str]:
     """Say how often a lane was interrupted, which messages failed, and which came in the end."""
-    kinds = Counter(event.kind for step in steps for event in step.actions if event.who == lane)
+    kinds = Counter(
+        event.kind for step in steps for event in step.actions if lane_of(event) == lane
+    )
     for kind in ("drop", "reload", "reset", "gap", "stop", "kill"):
         if count := kinds[kind]:
             yield f"{DOES[kind]} {'once' if count == 1 else f'{count} times'}"
@@ -160,7 +165,7 @@ def _facts(lane: str, steps: list[Step]) -> Iterator[str]:
         yield from (f"{sends(step)}, which is {fate}" for step in failed[:NAMED])
         if len(failed) > NAMED:
             yield f"sends {len(failed) - NAMED} more times what is {fate}"
-    absent = [step for step in steps if lane == SERVER and not step.stored]
+    absent = [step for step in steps if lane == step.server and not step.stored]
     for step in absent[:NAMED]:
         yield f"has {step.offset} {_quoted(step.actions[0])} not in its log"
     if len(absent) > NAMED:

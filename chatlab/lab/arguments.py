@@ -6,6 +6,7 @@ It knows the kinds of arguments, and starts nothing.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any, TypeVar
 
@@ -67,8 +68,9 @@ def _takes_sio(server: Callable[..., None]) -> bool:
 def check_name(name: str) -> None:
     """Check the name of a tab."""
     expect(isinstance(name, str) and name, 'a name is a text, as in join("ann")', name)
-    if name in (SERVER, THE_PAGE):
-        whose = "the server's own name" if name == SERVER else "the name of a real page"
+    of_a_server = re.fullmatch(rf"{SERVER}( \d+)?", name)
+    if of_a_server or name == THE_PAGE:
+        whose = "a server's own name" if of_a_server else "the name of a real page"
         raise BadArgument(f"{name!r} is {whose}")
 
 

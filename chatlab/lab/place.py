@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
-from chatlab.harness import Postgres, shared_postgres
+from chatlab.harness import shared_postgres
 from chatlab.log import LogError, messages_at
 from chatlab.messages import Message
 from chatlab.mistakes import BadMoment
@@ -29,13 +29,13 @@ class Place:
     """A new and empty place for a log. The labs of this process share one PostgreSQL."""
 
     def __init__(self, kind: Kind) -> None:
-        self.database: Postgres | None = None
+        self.database = shared_postgres().start() if kind == "postgresql" else None
         self._folder = tempfile.TemporaryDirectory(prefix="chatlab-")
         self._stored: list[Message] | None = None
         self.db: Path | str = Path(self._folder.name) / "chat.db"
         """The file of the log, or the address of its database."""
-        if kind == "postgresql":
-            self.database, self._name = shared_postgres().start(), f"lab{next(_numbers)}"
+        if self.database is not None:
+            self._name = f"lab{next(_numbers)}"
             self.db = self.database.make_database(self._name)
 
     def stored(self) -> list[Message] | None:

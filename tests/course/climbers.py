@@ -7,10 +7,24 @@ from collections import defaultdict, deque
 import cloudpickle
 from support import ordered, tutorial
 
+from chatlab.course.ladder import climb
 from chatlab.messages import CHAT_MESSAGE, Refused
 from chatlab.server.app import chat
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a process cannot import this
+AT_ONCE = 3
+"""How many servers climb at the same time: they spend it waiting."""
+
+
+async def climbs(climbers, at_once=AT_ONCE, **options):
+    """Let servers climb, a few at a time; return their results."""
+    places = asyncio.Semaphore(at_once)
+
+    async def one(server):
+        async with places:
+            return await climb(server, **options)
+
+    return await asyncio.gather(*map(one, climbers))
 
 
 def takes(sio, append):

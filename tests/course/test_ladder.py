@@ -5,7 +5,7 @@ import linecache
 import threading
 
 import pytest
-from climbers import COSTLY, MISTAKES, RIGHT, SLOWED, echo, hangs, stores_only
+from climbers import COSTLY, MISTAKES, RIGHT, SLOWED, climbs, echo, hangs, stores_only
 from support import tutorial
 
 import chatlab.course.ladder
@@ -19,8 +19,6 @@ from chatlab.messages import CHAT_MESSAGE
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
-AT_ONCE = 3
-"""How many servers climb at the same time: they spend it waiting."""
 SHORT = 1.0
 """Seconds after which a server that hangs has fallen, in these tests."""
 
@@ -28,17 +26,6 @@ SHORT = 1.0
 NAMES = [rung.name for rung in RUNGS]
 LONG = [pytest.param(name, marks=pytest.mark.slow) for name in NAMES[-2:]]
 """The rungs for which a server has to climb for long."""
-
-
-async def climbs(servers):
-    """Let servers climb, a few at a time; return their results."""
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def one(server):
-        async with places:
-            return await climb(server)
-
-    return await asyncio.gather(*map(one, servers))
 
 
 @pytest.mark.parametrize("servers", [RIGHT[:2], pytest.param(RIGHT[2:], marks=pytest.mark.slow)])

@@ -9,13 +9,13 @@ from html import unescape
 from random import Random
 
 import pytest
-from test_diagram import NAMES, World
+from test_diagram import NAMES, World, spread
 
 from chatlab.history import check
 from chatlab.history.checker import Fault
 from chatlab.history.diagram import Diagram
 from chatlab.history.events import Event
-from chatlab.history.steps import ARRIVE
+from chatlab.history.step import ARRIVE
 from chatlab.history.words import GETS
 from chatlab.messages import Message
 
@@ -49,10 +49,11 @@ ACTS = (
 class FullWorld(World):
     """A world in which the log deletes messages, the disk refuses some, and answers get lost.
 
-    Some texts are said again, by the same person or by another one: those are other messages.
+    Some texts are said again, by the same person or by another one: those are other messages. With
+    `servers`, each connection is to one of them, by chance.
     """
 
-    def __init__(self, seed):
+    def __init__(self, seed, servers=1):
         super().__init__(numbered=True)
         self.random, self.trimmed = Random(seed), 0
         self.said = []
@@ -77,6 +78,8 @@ class FullWorld(World):
             else:
                 self.act(kind, who, self.random.randrange(4))
                 self.empty_outbox(who)
+        if servers > 1:
+            spread(self, servers, self.random)
         recorded = self.heard(self.random)
         stored = [Message(offset, text) for _, text, offset in self.log[self.trimmed :]]
         recorded.stored = lambda: stored

@@ -1,6 +1,7 @@
 """The diagram: what is drawn, that picture and words agree, and that two runs draw the same."""
 
 import re
+from dataclasses import replace
 from html import unescape
 from itertools import combinations, permutations
 from xml.etree import ElementTree
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatlab.history.diagram import Diagram
-from chatlab.history.events import SERVER, Event, History
+from chatlab.history.events import AT_A_SERVER, SERVER, Event, History
 
 FAULTS = ("lost", "again", "late", "refused")
 IN_WORDS = {
@@ -222,6 +223,7 @@ def test_tabs_that_drop_with_the_server_are_drawn_alike_in_any_order():
 # Histories as they can happen, and all the orders in which one process can record them.
 
 NAMES = ("ann", "bob", "carol", "dave")
+chances = st.randoms(use_true_random=False)
 
 
 class World:
@@ -293,6 +295,14 @@ class World:
         return recorded
 
 
+def spread(world, servers, random):
+    """Let each connection of a world, and each end of a server, be at one of several servers."""
+    for number, event in enumerate(world.events):
+        if event.kind in AT_A_SERVER:
+            name = f"{SERVER} {random.randrange(servers)}"
+            world.events[number] = replace(event, text=name)
+
+
 @st.composite
 def worlds(draw):
     """A world in which things happened: mostly messages, sent, lost, caught up on, repeated."""
@@ -315,10 +325,9 @@ def worlds(draw):
         world.act("send", name, draw(st.integers(0, 1)))
     for happening in draw(st.lists(step, max_size=12)):
         world.act(*happening)
+    if draw(st.booleans()):
+        spread(world, 3, draw(chances))
     return world
-
-
-chances = st.randoms(use_true_random=False)
 
 
 @given(worlds(), chances, chances)

@@ -102,11 +102,13 @@ async def test_taken_name_is_given_to_a_new_tab():
         assert kinds(lab, "ann") == ["join", "close", "join"]
 
 
-async def test_name_of_the_server_is_refused():
+@pytest.mark.parametrize("name", ["server", "server 1"])
+async def test_name_of_a_server_is_refused(name):
     """In a history it means the server."""
     async with Lab(echo) as lab:
-        with pytest.raises(ValueError, match="server"):
-            await lab.join("server")
+        with pytest.raises(ValueError, match="is a server's own name"):
+            await lab.join(name)
+        assert await lab.join("server room")
 
 
 async def test_error_in_a_handler_is_raised_where_its_answer_is_awaited():

@@ -123,15 +123,17 @@ async def test_server_is_stopped_and_started_while_the_others_serve():
         assert ann.connected and bob.connected
 
 
-async def test_picture_says_which_server_is_meant():
-    """Where a tab connects, and which server ends. With one server, nothing is said."""
+async def test_picture_has_a_lane_for_each_server_and_says_where_a_tab_connects():
+    """With one server, nothing is said."""
     async with several() as lab:
         await lab.join("ann", "bob")
         await lab.move("ann", 1)
         await lab.servers[0].stop()
         diagram = lab.diagram()
-        for words in ("joins (server 0)", "reconnects (server 1)", "stops (server 0)"):
+        assert diagram.lanes == ["ann", "server 0", "server 1", "bob"]
+        for words in ("joins (server 0)", "reconnects (server 1)", "stops"):
             assert words in str(diagram) and words in diagram.svg
+        assert "server 0 stops once" in diagram.summary
     async with Lab(chat) as lab:
         await lab.join("ann")
         await lab.restart()
