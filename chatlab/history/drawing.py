@@ -134,7 +134,7 @@ class Drawing:
 
     def _act(self, step: Step) -> None:
         """Draw what clients or the server do, and the messages that follow."""
-        for event in dict.fromkeys(step.actions):
+        for event in step.actions:
             lane, y = lane_of(event), self._y
             x = self._x(lane)
             self._beside(lane, y + 5, did(event), outside=True)

@@ -36,7 +36,8 @@ def steps_of(history: History) -> list[Step]:
             first_shown.setdefault((event.text, event.offset), len(steps) - 1)
         elif event.kind not in ("acknowledge", "refuse"):
             if steps and event.kind in TOGETHER and steps[-1].actions[0].kind == event.kind:
-                steps[-1].actions.append(event)
+                others = [one for one in steps[-1].actions if one.who != event.who]
+                steps[-1].actions = [*others, event]  # of a tab's attempts, the last one counts
             else:
                 steps.append(Step([event]))
         events.append((len(steps) - 1, event))

@@ -132,7 +132,7 @@ def name_of(arrival: Arrival) -> str:
 
 
 def _cell(lane: str, step: Step) -> str:
-    does = dict.fromkeys(event for event in step.actions if lane_of(event) == lane)
+    does = [event for event in step.actions if lane_of(event) == lane]
     words = [did(event) for event in does if event.kind in DOES]
     if step.is_send and does:
         told = step.fate not in ("arrived", "known")

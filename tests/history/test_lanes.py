@@ -125,6 +125,14 @@ def test_server_that_ends_interrupts_its_own_line():
     assert "server 1 is killed once" in diagram.summary
 
 
+def test_tab_that_comes_to_another_server_at_its_second_attempt_is_drawn_there():
+    """Nothing is said of the first one, as with one server."""
+    attempts = ["drop ann", "reconnect ann server 0", "reconnect ann server 1"]
+    diagram = Diagram(history(*EVERYWHERE, *attempts))
+    assert cells(diagram)[-1]["ann"] == "reconnects (server 1)"
+    assert "reconnects (server 0)" not in diagram.svg
+
+
 def test_servers_stand_in_the_order_of_their_numbers():
     """A server to which nobody has connected, and that has not ended, has no lane."""
     joins = [f"join {name} server {number}" for name, number in [("ann", 10), ("bob", 2)]]
