@@ -29,7 +29,7 @@ LONG = [pytest.param(name, marks=pytest.mark.slow) for name in NAMES[-2:]]
 
 
 @pytest.mark.parametrize("servers", [RIGHT[:2], pytest.param(RIGHT[2:], marks=pytest.mark.slow)])
-async def test_right_server_reaches_the_top(servers):
+async def test_right_server_reaches_the_top(servers, unhurried):
     """Whether it reads its log each time, or has the newest in memory, or lets readers queue."""
     for server, result in zip(servers, await climbs(servers), strict=True):
         assert (server.__name__, result.why) == (server.__name__, "")

@@ -12,7 +12,7 @@ from chatlab.course.rungs import LADDERS, RUNGS_OF_TWO
 from chatlab.harness import postgres
 from chatlab.mistakes import BadArgument, BadMoment
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = pytest.mark.usefixtures("nothing_left", "unhurried")
 
 SHORT = 2.0
 """Seconds that a sender waits, in these tests, for an answer that does not come."""
