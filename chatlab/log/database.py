@@ -28,6 +28,9 @@ was in vain, later ones try once, until one succeeds."""
 MAX_BATCH = 1000
 """The most writes in one transaction. The query for their keys has a placeholder for each of them,
 and SQLite allows 32,766 in a query."""
+STATEMENTS = 32
+"""Prepared statements in memory, each with the values that it had last: 32 MB if all were as long
+as they may be."""
 
 LOOK_EVERY = 1.0
 """Seconds without a write after which the writer looks whether its file is still there."""
@@ -144,7 +147,8 @@ class Writer:
         self._file.create()
         try:
             seconds = PRAGMAS["busy_timeout"] / 1000
-            return sqlite3.connect(self._path, timeout=seconds, isolation_level=None)
+            options = {"isolation_level": None, "cached_statements": STATEMENTS}
+            return sqlite3.connect(self._path, timeout=seconds, **options)
         except sqlite3.Error as error:
             raise type(error)(f"cannot open {self._path}: {error}") from error
 

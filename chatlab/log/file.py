@@ -17,9 +17,12 @@ OWNER_ONLY = 0o600
 """The rights of a new file: messages and sessions are no business of other users."""
 CLOSING = 1.0
 """Seconds to wait for an earlier server to let go of the file."""
-COARSE = 2_000_000_000
-"""Nanoseconds: two changes of a folder may get the same time if less is between them. It is a few
+COARSE = 2.0
+"""Seconds: two changes of a folder may get the same time if less is between them. It is a few
 milliseconds in most file systems, and two seconds in FAT."""
+LOOK_CLOSELY_EVERY = 1.0
+"""Seconds after which the files themselves are looked for, whatever their folder says: some file
+systems do not keep its time."""
 
 
 class DatabaseFile:
@@ -31,9 +34,10 @@ class DatabaseFile:
         """What identifies each of the files, when they are open; None for one that is missing."""
         self._gone = False
         self._parts = PARTS
-        self._unchanged: tuple[int, int, int] | None = None
-        """What identifies the folder, and the time of its last change, when all files were there;
-        None if it was changed just before."""
+        self._unchanged: tuple[int, int, float, float] | None = None
+        """The state of the folder when all files were there; None if it was changed just before."""
+        self._closely = 0.0
+        """When to look for the files themselves again."""
 
     def create(self) -> None:
         """Make the file if there is none. SQLite gives "-wal" and "-shm" the same rights.
@@ -63,12 +67,19 @@ class DatabaseFile:
         """
         if self._opened is None:
             return True
-        now, folder = time.time_ns(), _state(os.path.dirname(self.path))
-        if self._gone or (folder is not None and folder == self._unchanged):
+        folder = _state(os.path.dirname(self.path))
+        trusted = folder is not None and folder == self._unchanged
+        if self._gone or (trusted and time.monotonic() < self._closely):
             return not self._gone
+        return self._look_closely()
+
+    def _look_closely(self) -> bool:
+        """Look for the files, and remember the folder if they are there."""
+        now, folder = time.time(), _state(os.path.dirname(self.path))
         there = self._found() == self._opened
-        settled = folder is not None and now - folder[-1] > COARSE
+        settled = folder is not None and now - max(folder[2:]) > COARSE
         self._unchanged = folder if there and settled else None
+        self._closely = time.monotonic() + LOOK_CLOSELY_EVERY
         return there
 
     def check(self, db: sqlite3.Connection) -> None:
@@ -154,13 +165,16 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _state(folder: str) -> tuple[int, int, int] | None:
-    """Return what identifies a folder, and when a name in it was last changed."""
+def _state(folder: str) -> tuple[int, int, float, float] | None:
+    """Return what identifies a folder, and when a name in it was last changed.
+
+    The last time cannot be set back: a program that restores a backup sets the other one.
+    """
     try:
         found = os.stat(folder)
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_mtime, found.st_ctime
 
 
 def _size(path: str) -> int:

@@ -33,6 +33,9 @@ SERVING = "serving"
 """The end of the name of the lock: only one server gives out the offsets, and sees them all."""
 OF_ONE_MESSAGE = (sqlite3.IntegrityError, sqlite3.DataError)
 """The errors that are the fault of one message in a batch."""
+MOST_AT_ONCE = 100
+"""Rows in one statement. It has a text of its own for each number of rows, and those that are
+prepared keep the values that they had: see `database.STATEMENTS`."""
 EPOCH_BYTES = 9
 """Random bytes in the name of an epoch, so that two logs never have the same one."""
 
@@ -133,7 +136,7 @@ class MessageLog(BatchedLog):
         """Insert a batch; return an offset or a refusal for each sender, and the new messages."""
         rows = _new_rows(batch, self.head)
         new = [Message(offset, text) for offset, _, text in rows]
-        if new and not self._due(new) and _insert_after(db, self.head, rows):
+        if new and self._due(new) <= self.trimmed and _insert_after(db, self.head, rows):
             return [message.offset for message in new], new
         return self._look_up_and_store(batch, db)
 
@@ -202,9 +205,12 @@ def _begin_epoch(epoch: str, head: int, db: sqlite3.Connection) -> list[tuple[st
 
 
 def _new_rows(batch: list[Append], last: int) -> list[tuple[int, str | None, str]]:
-    """Return the rows of a batch in which no key is there twice, else none."""
+    """Return the rows of a batch that one statement may insert, else none.
+
+    No key may be there twice.
+    """
     rows = _number(batch, last, {})[1]
-    return rows if len(rows) == len(batch) else []
+    return rows if len(rows) == len(batch) <= MOST_AT_ONCE else []
 
 
 def _insert_after(
@@ -224,7 +230,7 @@ def _insert_after(
         )
     except sqlite3.IntegrityError:
         return False
-    return done.rowcount > 0
+    return done.rowcount == len(rows)
 
 
 def _known(db: sqlite3.Connection, batch: list[Append]) -> dict[str, Message]:

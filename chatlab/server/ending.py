@@ -24,7 +24,14 @@ async def close(socket: AsyncSocket) -> None:
 
 
 async def end(eio: engineio.AsyncServer, eio_sid: str | None) -> None:
-    """End an Engine.IO connection if there is one, and forget it."""
+    """End an Engine.IO connection if there is one, and forget it.
+
+    It goes on if whoever awaits it is given up: the application's `disconnect` may take long.
+    """
+    await asyncio.shield(eio.start_background_task(_end, eio, eio_sid))
+
+
+async def _end(eio: engineio.AsyncServer, eio_sid: str | None) -> None:
     if socket := eio.sockets.get(eio_sid):
         await close(socket)
         eio.sockets.pop(eio_sid, None)

@@ -1,9 +1,9 @@
 """Frames of a WebSocket: the same frames for all clients, and many frames in one write.
 
 Engine.IO's queue needs two turns of the event loop and a system call for each packet. So chat
-messages, acknowledgements and emitted events are written here, without the queue. What Engine.IO
-itself sends goes through it, and so does everything for a client that reads slowly. This module
-must not know messages or the log.
+messages, acknowledgements and what handlers emit are written here, without the queue. Through it
+goes what Engine.IO itself sends, the events of a session that may be recovered, and everything for
+a client that reads slowly. This module must not know messages or the log.
 """
 
 from __future__ import annotations

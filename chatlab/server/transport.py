@@ -43,8 +43,8 @@ from chatlab.server.websocket import WebSocket
 #   the environ of a request: "aiohttp.request"; the query is read with parse_qs
 #   what is logged for a client that is refused: see CAUSES in `app`
 # python-socketio
-#   AsyncServer: eio, environ, handlers, manager. A namespace that it does not know is refused with
-#       "Unable to connect".
+#   AsyncServer: eio, environ, handlers, manager, async_handlers. A namespace that it does not know
+#       is refused with "Unable to connect".
 #   AsyncManager: eio_sid_from_sid, sid_from_eio_sid; the callbacks of a sid begin at 1
 #   Packet(encoded_packet): packet_type, namespace, id, data, encode, decode, add_attachment,
 #       reconstruct_binary (a class method), and the types CONNECT to BINARY_ACK
@@ -75,7 +75,8 @@ def attach(sio: socketio.AsyncServer, app: web.Application, path: str = PATH) ->
     eio = sio.eio
     app[SIO], app[TRANSPORTS] = sio, set()
     eio.create_queue = PollQueue
-    eio._async = eio._async | {"websocket": WebSocket}
+    websocket = partial(WebSocket, takes_events=sio.async_handlers)
+    eio._async = eio._async | {"websocket": websocket}
     eio.handle_request = Requests(eio, eio.handle_request, app[TRANSPORTS]).handle
     eio.send_packet = partial(_send, eio, eio.send_packet)
     eio.on("connect", partial(_opened, sio, eio.handlers["connect"]))

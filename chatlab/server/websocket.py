@@ -33,7 +33,8 @@ LAST_BYTES = 5.0
 class WebSocket:
     """What Engine.IO makes of a request for a WebSocket; `handler` is a method of its connection.
 
-    Frames are not compressed: for short messages this costs more than it saves.
+    With `takes_events`, events go to Socket.IO from here: see `_take`. Frames are not compressed:
+    for short messages this costs more than it saves.
     """
 
     probed = False
@@ -45,9 +46,12 @@ class WebSocket:
     """Ends the connection of a client that takes no more bytes."""
 
     def __init__(
-        self, handler: Callable[[WebSocket], Awaitable[None]], server: engineio.AsyncServer
+        self,
+        handler: Callable[[WebSocket], Awaitable[None]],
+        server: engineio.AsyncServer,
+        takes_events: bool,
     ) -> None:
-        self._handle, self._eio = handler, server
+        self._handle, self._eio, self._takes_events = handler, server, takes_events
         self._socket = handler.__self__
 
     async def __call__(self, environ: dict[str, Any]) -> web.WebSocketResponse:
@@ -79,10 +83,16 @@ class WebSocket:
 
     async def wait(self) -> str | bytes:
         """Return the next packet. Raises OSError if there is none, or if it is not valid."""
-        if not self._socket.upgraded:
-            return await self._next_of_upgrade()
+        try:
+            return await (self._next() if self._socket.upgraded else self._next_of_upgrade())
+        except (OSError, asyncio.CancelledError):  # Engine.IO cancels it for a client that is gone
+            self._abort = asyncio.get_running_loop().call_later(LAST_BYTES, self._writes.abort)
+            raise
+
+    async def _next(self) -> str | bytes:
+        """Return the next packet that is not an event."""
         self._socket.queue.writes = self._writes
-        while is_event(data := await self._receive()):
+        while is_event(data := await self._receive()) and self._takes_events:
             await self._take(data)
         if data != NOOP and not is_readable(data):
             await end(self._eio, self._socket.sid)
@@ -104,10 +114,11 @@ class WebSocket:
         return PROBE if self._unprobed else data
 
     async def _take(self, event: str) -> None:
-        """Give an event to Socket.IO, without the tasks that Engine.IO would make for it.
+        """Give an event to Socket.IO, which makes a task that handles it.
 
-        Socket.IO makes a task that handles the event. All other packets go through Engine.IO: a
-        CONNECT, for instance, may take long, and what comes behind it has to be read.
+        Engine.IO makes a task and a timer to wait for each packet: these are saved. It takes all
+        other packets itself, since it gives up what waits here for too long: a CONNECT may take
+        longer, and so may an event if Socket.IO makes no task of it.
         """
         await self._eio._trigger_event("message", self._socket.sid, event[1:])
         await asyncio.sleep(0)  # more events may be here already: all others have their turn first
@@ -115,13 +126,9 @@ class WebSocket:
     async def _receive(self) -> str | bytes:
         if self._socket.closed:
             raise OSError("the connection is closed")
-        try:
-            message = await self._ws.receive()
-            if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                raise OSError("the WebSocket is closed")
-        except (OSError, asyncio.CancelledError):  # Engine.IO cancels it for a client that is gone
-            self._abort = asyncio.get_running_loop().call_later(LAST_BYTES, self._writes.abort)
-            raise
+        message = await self._ws.receive()
+        if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+            raise OSError("the WebSocket is closed")
         return message.data
 
     async def send(self, data: str | bytes) -> None:

@@ -9,11 +9,12 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 from documents import ROOT
 from kinds import SqliteKind
-from support import serving, stored
+from support import serving, stored, turns
 
 import chatlab.log.file
 from chatlab.harness.background import BackgroundServer
@@ -291,48 +292,71 @@ async def test_file_that_goes_in_the_middle_of_a_commit_is_noticed(path, lose):
     await sending
 
 
-def rested(path):
-    """Give the folder of a file the time of one that has not changed for long."""
-    os.utime(path.parent, (1, 1))
+async def rest(path, monkeypatch):
+    """Let the folder of a file be as it is for a while."""
+    monkeypatch.setattr(chatlab.log.file, "COARSE", 0.05)
+    while time.time() - path.parent.stat().st_ctime < 0.1:
+        await turns(1)
 
 
-async def test_one_look_at_a_folder_that_has_not_changed_is_enough(path):
-    """Nobody looks for the four files then."""
+async def test_one_look_at_a_folder_that_has_not_changed_is_enough(path, monkeypatch):
+    """Nobody looks for the four files then, for a second."""
+    monkeypatch.setattr(chatlab.log.file, "LOOK_CLOSELY_EVERY", PATIENCE)
     async with served(path) as log:
-        rested(path)
+        await rest(path, monkeypatch)
         await log.append("a")
-        log._writer._file._found = None
-        assert await log.append("b") == 2
+        with monkeypatch.context() as patched:
+            patched.setattr(log._writer._file, "_found", None)
+            assert await log.append("b") == 2
+
+
+def back_in_time(lose):
+    """Lose a file as a program does that restores a backup: it sets the folder's time."""
+
+    def restore(path):
+        changed = path.parent.stat().st_mtime_ns
+        lose(path)
+        os.utime(path.parent, ns=(changed, changed))
+
+    return restore
 
 
 @posix
-@pytest.mark.parametrize("lose", LOSSES)
-async def test_file_that_goes_from_a_folder_at_rest_is_noticed(path, lose):
+@pytest.mark.parametrize("lose", [*LOSSES, *map(back_in_time, LOSSES)])
+async def test_file_that_goes_from_a_folder_at_rest_is_noticed(path, monkeypatch, lose):
     """Each of these ways changes the folder."""
+    monkeypatch.setattr(chatlab.log.file, "LOOK_CLOSELY_EVERY", PATIENCE)
     async with served(path) as log:
-        rested(path)
+        await rest(path, monkeypatch)
         await log.append("a")
         lose(path)
         await not_stored(log, "b")
 
 
-async def lost_within_a_tick(path):
-    """Move a file right after a look, so soon that the folder's time stays; then append."""
+async def moved_unseen(path, monkeypatch, changed):
+    """Move a file right after a look; its folder says all the time that it changed at `changed`."""
+    monkeypatch.setattr(chatlab.log.file, "_state", lambda folder: (1, 1, 0.0, changed))
     async with served(path) as log:
         await log.append("a")
-        changed = path.parent.stat().st_mtime_ns
         moved(path)
-        os.utime(path.parent, ns=(changed, changed))
         await log.append("b")
 
 
 @posix
 async def test_file_that_goes_right_after_a_look_is_noticed(path, monkeypatch):
     """The time of a folder that was changed just before says nothing. The control believes it."""
+    monkeypatch.setattr(chatlab.log.file, "LOOK_CLOSELY_EVERY", PATIENCE)
     with pytest.raises(LogError, match="moved, replaced or deleted"):
-        await lost_within_a_tick(path)
-    monkeypatch.setattr(chatlab.log.file, "COARSE", -1)
-    await lost_within_a_tick(path.with_name("other.db"))
+        await moved_unseen(path, monkeypatch, changed=time.time())
+    await moved_unseen(path.with_name("other.db"), monkeypatch, changed=0.0)
+
+
+@posix
+async def test_file_that_goes_where_folders_have_no_time_is_noticed(path, monkeypatch):
+    """A look at the files themselves comes sooner or later."""
+    monkeypatch.setattr(chatlab.log.file, "LOOK_CLOSELY_EVERY", 0)
+    with pytest.raises(LogError, match="moved, replaced or deleted"):
+        await moved_unseen(path, monkeypatch, changed=0.0)
 
 
 @posix

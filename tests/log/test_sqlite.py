@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from kinds import life, places
@@ -15,8 +16,9 @@ from support import asked, turns
 import chatlab.log.database
 import chatlab.log.sqlite
 from chatlab.log import LogError
+from chatlab.log.batched import Append
 from chatlab.log.database import PRAGMAS, TRIES
-from chatlab.log.sqlite import SCHEMA, MessageLog, head_of
+from chatlab.log.sqlite import MOST_AT_ONCE, SCHEMA, MessageLog, head_of
 from chatlab.messages import Message
 
 NOT_STORED = "the message could not be stored"
@@ -192,6 +194,35 @@ async def test_new_messages_are_one_statement(path):
         assert await log.append("3 \0", "3") == 5
         assert "BEGIN IMMEDIATE" in asked
     assert [row[2] for row in rows(path)[1:]] == [f"{number} \0" for number in range(10)]
+
+
+async def test_log_that_keeps_many_stores_them_in_one_statement_too(path):
+    """As long as nothing has to be deleted."""
+    async with MessageLog(path, keep=10) as log:
+        await log.append("first")
+        asked = []
+        await log._writer.run(lambda db: db.set_trace_callback(asked.append))
+        for number in range(2, 11):
+            await log.append(f"{number}")
+        assert {statement.split()[0] for statement in asked} == {"INSERT"}
+        await log.append("the eleventh")
+        assert any(statement.startswith("DELETE") for statement in asked)
+
+
+async def test_batch_of_any_size_is_stored(path):
+    """As one statement up to a hundred, which bounds the memory of those that are prepared."""
+    async with MessageLog(path) as log:
+        await log.append("first")
+        asked = []
+        await log._writer.run(lambda db: db.set_trace_callback(asked.append))
+        for size in (MOST_AT_ONCE, MOST_AT_ONCE + 1):
+            batch = [Append(f"{n}", None, None) for n in range(size)]
+            outcomes, new = await log._writer.write(partial(log._store, batch))
+            log._grow(new)
+            assert [message.offset for message in new] == outcomes
+            assert len(outcomes) == size
+    assert len(rows(path)) == 2 * MOST_AT_ONCE + 2
+    assert sum(statement.startswith("BEGIN") for statement in asked) == 1
 
 
 async def test_close_commits_what_waits(path):

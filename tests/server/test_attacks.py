@@ -203,16 +203,24 @@ async def test_queue_without_a_bound_holds_everything(served, monkeypatch):
     assert most > 2 * MEGABYTE
 
 
-async def test_client_that_takes_no_bytes_is_forgotten(tmp_path, monkeypatch):
-    """After a ping without an answer its connection is cut, and what waits for it is dropped."""
+SOON = {"ping_interval": 0.5, "ping_timeout": 0.5}
+
+
+@pytest.mark.parametrize(("times", "last"), [(SOON, None), ({}, "9"), ({}, "42[]")])
+async def test_client_that_takes_no_bytes_is_forgotten(tmp_path, monkeypatch, times, last):
+    """Its connection is cut after a ping without an answer, or soon after it has broken a rule.
+
+    What waits for it is dropped.
+    """
     monkeypatch.setattr(websocket, "LAST_BYTES", 0.05)
-    times = {"ping_interval": 0.5, "ping_timeout": 0.5}
     async with serving(tmp_path / "chat.db", **times) as served, wired(served.url) as wire:
         [socket] = served.sio.eio.sockets.values()
         wire.ws._conn.transport.pause_reading()
         while socket.queue.qsize() < 100:
             await wire.ws.send_str("40/" + "x" * (transport.MAX_CONNECT - 10))
             await turns(5)
+        if last:
+            await wire.ws.send_str(last)
         while served.runner.app[TRANSPORTS] or not socket.queue.empty():
             await turns(1)
 

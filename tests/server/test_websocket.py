@@ -7,7 +7,7 @@ import pytest
 import socketio
 from aiohttp import web
 from polling import opened, packets
-from support import turns
+from support import serving, turns, wired
 
 from chatlab.server import websocket
 
@@ -119,3 +119,45 @@ async def test_noop_means_nothing(served, session):
         for packet in ("5", "6", packets("hello")):
             await ws.send_str(packet)
         assert "hello" in await ws.receive_str()
+
+
+async def test_handler_that_takes_long_is_not_given_up(tmp_path):
+    """Without tasks for handlers, Engine.IO would wait for one with the patience of a ping."""
+    asked, done = asyncio.Event(), []
+
+    def slow(sio, log):
+        @sio.event
+        async def ask(sid):
+            asked.set()
+            await asyncio.sleep(1)  # longer than both times of the ping together
+            done.append(sid)
+
+    times = {"ping_interval": 0.2, "ping_timeout": 0.2, "async_handlers": False}
+    async with serving(tmp_path / "chat.db", slow, **times) as server, wired(server.url) as ann:
+        await ann.connect()
+        await ann.ws.send_str('421["ask"]')
+        await asked.wait()
+        async with asyncio.timeout(PATIENCE):
+            while not done:
+                await turns(1)
+
+
+async def test_end_goes_on_if_nobody_waits_for_it_any_more(tmp_path):
+    """The application's handler of `disconnect` may take longer than Engine.IO waits."""
+    begun, done = asyncio.Event(), []
+
+    def slow(sio, log):
+        @sio.event
+        async def disconnect(sid, reason):
+            begun.set()
+            await asyncio.sleep(1)
+            done.append(sid)
+
+    times = {"ping_interval": 0.2, "ping_timeout": 0.2}
+    async with serving(tmp_path / "chat.db", slow, **times) as server, wired(server.url) as ann:
+        await ann.connect()
+        await ann.ws.send_str("42[]")
+        await begun.wait()
+        async with asyncio.timeout(PATIENCE):
+            while not done:
+                await turns(1)
