@@ -69,12 +69,12 @@ async def test_names_that_the_libraries_do_not_document_are_there(served):
         request = sio.environ[eio_sid]["aiohttp.request"]
         objects = [
             (sio.eio, "create_queue handle_request sockets handlers max_http_buffer_size _async"),
-            (sio.eio, "ping_interval ping_interval_grace_period"),
+            (sio.eio, "ping_interval ping_interval_grace_period send_packet _trigger_event"),
             (socket, "queue sid connected upgrading upgraded closing closed receive close poll"),
             (socket, "check_ping_timeout handle_post_request"),
             (engineio.packet, "OPEN CLOSE PING PONG MESSAGE UPGRADE NOOP"),
-            (engineio.packet.Packet(encoded_packet="2"), "packet_type data"),
-            (sio, "eio environ handlers manager"),
+            (engineio.packet.Packet(encoded_packet="2"), "packet_type data binary encode"),
+            (sio, "eio environ handlers manager async_handlers"),
             (sio.manager, "eio_sid_from_sid sid_from_eio_sid"),
             (socketio.packet, "CONNECT DISCONNECT EVENT ACK CONNECT_ERROR BINARY_EVENT BINARY_ACK"),
             (
@@ -87,7 +87,7 @@ async def test_names_that_the_libraries_do_not_document_are_there(served):
     assert missing(objects) == []
     assert missing([(sio, "eio nothing_of_this_name")]) == ["nothing_of_this_name"]
     assert {"connect", "message"} <= set(sio.eio.handlers)
-    assert sio.eio._async["websocket"] is WebSocket
+    assert sio.eio._async["websocket"].func is WebSocket
     assert socket.handle_post_request.func is handle_packets
     assert isinstance(socket.queue, PollQueue)  # made by `create_queue`
     assert inspect.ismethod(socketio.packet.Packet.reconstruct_binary)
