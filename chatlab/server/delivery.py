@@ -81,6 +81,8 @@ class Delivery:
         self._sio, self._log = sio, log
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._newest = _Newest(None)
+        self._pages: dict[int, Page] = {}
+        """The pages after a cursor that were made since the log has grown: many have the same."""
         self._events, self._frames = lru_cache(SHARED)(_events), lru_cache(SHARED)(_frames)
         log.on_commit = self._add_newest
 
@@ -199,17 +201,18 @@ class Delivery:
         if self._newest.epoch != self._log.epoch:
             self._newest = _Newest(self._log.epoch)
         self._newest.add(batch)
+        self._pages.clear()
 
     async def _page(self, cursor: int) -> Page:
         """Return a page of the events after the cursor, from memory or else from the log.
 
         It has at least one event, if the log has a message after the cursor.
         """
-        page = self._newest.after(cursor) if self._newest.epoch == self._log.epoch else None
-        if page is None:
-            page = tuple(map(_numbered, await self._log.after(cursor, PAGE)))
-        sizes = accumulate(map(_size, page))
-        return page[: max(1, sum(size <= PAGE_SIZE for size in sizes))]
+        if self._newest.epoch != self._log.epoch or not self._newest.has(cursor):
+            return _cut(tuple(map(_numbered, await self._log.after(cursor, PAGE))))
+        if cursor not in self._pages:
+            self._pages[cursor] = _cut(self._newest.after(cursor))
+        return self._pages[cursor]
 
     def _announce_place(self, queue: PollQueue, place: Place) -> None:
         """Send the event that says from where the client gets messages."""
@@ -250,12 +253,20 @@ class _Newest:
             self._dropped = self._encoded[excess - 1][0]
             del self._encoded[:excess]
 
-    def after(self, cursor: int) -> Page | None:
-        """Return a page of the events after the cursor, or None if some are only in the log."""
-        if not self._encoded or cursor < self._dropped:
-            return None
+    def has(self, cursor: int) -> bool:
+        """Whether all events after the cursor are in memory."""
+        return bool(self._encoded) and cursor >= self._dropped
+
+    def after(self, cursor: int) -> Page:
+        """Return the first events after the cursor, which is one that `has` allows."""
         first = bisect_right(self._encoded, cursor, key=itemgetter(0))
         return tuple(self._encoded[first : first + PAGE])
+
+
+def _cut(page: Page) -> Page:
+    """Return the beginning of a page that is not too large, and at least one event."""
+    sizes = accumulate(map(_size, page))
+    return page[: max(1, sum(size <= PAGE_SIZE for size in sizes))]
 
 
 def _frames(page: Page, number: int | None, together: bool) -> bytes:

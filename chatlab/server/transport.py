@@ -31,7 +31,7 @@ from chatlab.server.websocket import WebSocket
 # that it is still there.
 #
 # python-engineio
-#   AsyncServer: create_queue, handle_request, send_packet, _trigger_event, sockets,
+#   AsyncServer: create_queue, handle_request, send_packet, sockets, logger,
 #       handlers["connect"] and ["message"], max_http_buffer_size, ping_interval,
 #       ping_interval_grace_period, and _async["websocket"]: the class that serves a WebSocket, made
 #       with a method of the AsyncSocket and the server

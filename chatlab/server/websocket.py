@@ -120,7 +120,10 @@ class WebSocket:
         other packets itself, since it gives up what waits here for too long: a CONNECT may take
         longer, and so may an event if Socket.IO makes no task of it.
         """
-        await self._eio._trigger_event("message", self._socket.sid, event[1:])
+        try:
+            await self._eio.handlers["message"](self._socket.sid, event[1:])
+        except Exception:
+            self._eio.logger.exception("an event could not be handled")
         await asyncio.sleep(0)  # more events may be here already: all others have their turn first
 
     async def _receive(self) -> str | bytes:

@@ -69,7 +69,7 @@ async def test_names_that_the_libraries_do_not_document_are_there(served):
         request = sio.environ[eio_sid]["aiohttp.request"]
         objects = [
             (sio.eio, "create_queue handle_request sockets handlers max_http_buffer_size _async"),
-            (sio.eio, "ping_interval ping_interval_grace_period send_packet _trigger_event"),
+            (sio.eio, "ping_interval ping_interval_grace_period send_packet logger"),
             (socket, "queue sid connected upgrading upgraded closing closed receive close poll"),
             (socket, "check_ping_timeout handle_post_request"),
             (engineio.packet, "OPEN CLOSE PING PONG MESSAGE UPGRADE NOOP"),
