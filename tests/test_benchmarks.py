@@ -64,15 +64,41 @@ def test_load_on_the_other_servers_measures(tmp_path, name, do):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [0, 2])
-def test_load_on_several_servers_measures(count):
+@pytest.mark.parametrize("name", ["SQLite", "2 servers"])
+def test_load_on_several_servers_measures(name):
     """Their senders and readers are spread over them, and one of SQLite takes the same load."""
+    server, count = cluster.CASES[name]
     loads = {"do": "ingest"} | LOADS["ingest"], {"do": "fan_out"} | LOADS["fan_out"]
     with Postgres() as database:
-        figures = [cluster.measure(asked, count, database) for asked in loads]
-        if count:
-            figures.append(cluster.measure({"do": "crosses", "times": 8}, count, database))
+        figures = [cluster.measure(asked, server, count, database) for asked in loads]
+        if count > 1:
+            crosses = {"do": "crosses", "times": 8}
+            crossing = cluster.measure(crosses, server, count, database)
+            assert crossing["ms"] > crossing["ms more"]
     assert all(figure > 0 for units in figures for figure in units.values())
+
+
+def test_load_that_fails_is_a_sentence():
+    """The comparison names it, and goes on with the others."""
+    with Postgres() as database, pytest.raises(RuntimeError, match=r"no_load"):
+        cluster.measure({"do": "no_load"}, "shared", 1, database)
+
+
+SEVERAL = {(title, name): [100, 200] for title in cluster.LOADS for name in cluster.CASES} | {
+    ("10 senders: messages/s", "PostgreSQL"): [95, 180],
+    ("fan-out to 300 clients: events/s", "2 servers"): [120, 240],
+    ("1 sender: ms", "Node"): [50, 50],
+}
+
+
+def test_table_of_several_servers_has_ratios_and_targets():
+    """A line for each load; ours beside as many of Node's; which targets are reached."""
+    table = cluster.table(SEVERAL, cluster.CASES).splitlines()
+    assert table[2] == "| 1 sender: ms | 150 | 150 | 150 | 150 | 50 | 150 | 150 |"
+    assert "| 1 sender: ms | 0.38 (0.25 to 0.5) |" in cluster.beside_node(SEVERAL)
+    reached, missed, added = cluster.verdicts(SEVERAL).split("\n")[1:]
+    assert (reached.split()[0], missed.split()[:2]) == ("reached", ["NOT", "REACHED"])
+    assert added.startswith("NOT REACHED")
 
 
 def test_comparison_is_made_round_by_round():
