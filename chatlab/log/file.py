@@ -71,11 +71,11 @@ class DatabaseFile:
         trusted = folder is not None and folder == self._unchanged
         if self._gone or (trusted and time.monotonic() < self._closely):
             return not self._gone
-        return self._look_closely()
+        return self._look_closely(folder)
 
-    def _look_closely(self) -> bool:
-        """Look for the files, and remember the folder if they are there."""
-        now, folder = time.time(), _state(os.path.dirname(self.path))
+    def _look_closely(self, folder: tuple[int, int, float, float] | None) -> bool:
+        """Look for the files, and remember the state of their folder if they are there."""
+        now = time.time()
         there = self._found() == self._opened
         settled = folder is not None and now - max(folder[2:]) > COARSE
         self._unchanged = folder if there and settled else None
