@@ -45,10 +45,14 @@ class Demo:
         self.state, self.alert = page.get_by_role("status"), page.get_by_role("alert")
 
     def open(self, url):
+        """Return when the page has its WebSocket: during an upgrade it sends nothing."""
+        frames = []
+        self.page.on("websocket", lambda socket: socket.on("framesent", lambda f: frames.append(f)))
         self.page.goto(url)
         expect(self.state).to_have_text("live")
         self.tab.says("connected")
         self.shows(THE_PAGE, "connected")
+        eventually(self.page, lambda: "5" in frames)
         return self
 
     def shows(self, name, *words):

@@ -68,6 +68,37 @@ def test_drop_closes_the_websocket(context, server):
         page.get_by_role("button", name="Drop the line").click()
 
 
+BREAK_AN_UPGRADE = """
+    const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
+    Object.defineProperty(WebSocket.prototype, "onmessage", {
+      set(listener) {
+        set.call(this, (event) => {
+          listener(event);
+          if (event.data !== "3probe" || window.broken) return;
+          window.broken = true;
+          this.onclose({ code: 1006 });
+          this.close();
+        });
+      },
+    });
+"""
+
+
+def test_line_that_breaks_during_the_upgrade_is_noticed_at_once(context, open_tab):
+    """Between polling and WebSocket the client hears nothing, not even that the line is gone."""
+    context.add_init_script(BREAK_AN_UPGRADE)
+    tab = open_tab()
+    tab.page.wait_for_function("window.broken")
+    tab.send("hello")
+    tab.shows("hello")
+    tab.holds()
+    with tab.page.expect_websocket():  # the connection after the next one upgrades again
+        tab.press("Drop the line")
+        tab.says("line dropped")
+        tab.press("Reconnect")
+    tab.says("connected")
+
+
 def test_reloaded_tab_shows_everything_once(open_tab):
     """A page that was reloaded has what it had, in order, and nothing of it twice."""
     tab = open_tab()

@@ -10,6 +10,7 @@ import { Outbox, pauseAfter, sendAgain } from "./outbox.js";
 import { showPending } from "./pending.js";
 import { Reporter } from "./reporter.js";
 import { SavedList } from "./saved.js";
+import { endBrokenUpgrades } from "./upgrade.js";
 
 const CDN = "https://cdn.socket.io/4.8.4/socket.io.min.js";
 const INTEGRITY = "sha384-fBrXvbDtHoeKWJ/hcA6M+YGueiDW+h45I7V6F2kD1S8bOkrF9rZYPLVkCR6BLR/1";
@@ -205,6 +206,7 @@ function start() {
       send(authAfter(asked));
     },
   }));
+  endBrokenUpgrades(socket.io);
 
   socket.on("catching up", (place) => {
     placed = true;
