@@ -24,8 +24,7 @@ lock that all programs of the database cluster share."""
 class Follower:
     """Calls `read` when there may be something after the `head`.
 
-    `read` returns whether there was, and may raise LogError. On `channel`, servers tell each other:
-    this one too, with `notify`.
+    `read` returns whether there was, and may raise LogError. On `channel`, servers tell each other.
     """
 
     def __init__(
@@ -34,11 +33,10 @@ class Follower:
         channel: str,
         read: Callable[[], Awaitable[bool]],
         head: Callable[[], int],
-        notify: bool,
     ) -> None:
         self._connections, self._channel = connections, channel
         self._read, self._head = read, head
-        self._notify, self._told = notify, 0
+        self._told = 0
         self._awake = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -60,7 +58,7 @@ class Follower:
         """Notify the other servers: at once, or as soon as TELL_EVERY has passed since the last."""
         self._told = max(self._told, head)
         telling = self._tasks.get("tell")
-        if self._notify and (telling is None or telling.done()):
+        if telling is None or telling.done():
             self._tasks["tell"] = asyncio.create_task(self._notify_others())
 
     async def _notify_others(self) -> None:

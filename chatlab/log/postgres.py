@@ -40,8 +40,7 @@ class PostgresLog(BatchedLog):
     A server learns of messages in one way: it reads what comes after its head. It does so when it
     is notified, when a client comes that is ahead, and after a second of silence. So a notification
     that is lost costs a second, and never a message. Only its own messages, if they follow its head
-    directly, need not be read. Without `notify` it tells the other servers nothing. A database can
-    have several logs, each in a `schema` of its own.
+    directly, need not be read. A database can have several logs, each in a `schema` of its own.
 
     It needs asyncpg, which the extra `postgres` installs.
     """
@@ -57,11 +56,13 @@ class PostgresLog(BatchedLog):
     ) -> None:
         super().__init__(keep, on_commit)
         self.url, self._schema = url, schema
+        self.notify = notify
+        """Whether it tells the other servers of its messages."""
         self.follows = True
         """Whether it looks for messages of others by itself. An experiment that wants a server to
         be behind says False: then it learns of them only if it must, as in `reach`."""
         self._connections = Connections(url, schema, self._greet)
-        follow = (f"chatlab_{schema}", self._follow, lambda: self.head, notify)
+        follow = (f"chatlab_{schema}", self._follow, lambda: self.head)
         self._follower = Follower(self._connections, *follow)
         self._trouble = Trouble(self.path)
 
@@ -198,7 +199,8 @@ class PostgresLog(BatchedLog):
         if direct and direct[0].offset != self.head + 1:
             self._follower.wake()  # the others' are still missing
             direct = []
-        self._follower.tell(max(filter(None, offsets), default=0))
+        if self.notify:
+            self._follower.tell(max(filter(None, offsets), default=0))
         return [outcome_of(offset) for offset in offsets], direct
 
     async def _store(self, batch: list[Append], texts: list[str]) -> Any:
