@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from chatlab.log.contract import Log, LogError
-from chatlab.log.database import Batches
+from chatlab.log.group_commit import Batches
 from chatlab.messages import (
     NOT_STORED,
     PERHAPS_STORED,

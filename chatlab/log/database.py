@@ -1,4 +1,4 @@
-"""SQLite as a server needs it: durable, and many writes in one transaction.
+"""SQLite as a server needs it: durable, and on a thread of its own.
 
 It promises that a transaction is on the disk when it returns. It must not know any table.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from os import PathLike
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
@@ -25,9 +25,6 @@ busy_timeout is in milliseconds."""
 TRIES = 10
 """How often a write waits for busy_timeout while another program has locked the database. If that
 was in vain, later ones try once, until one succeeds."""
-MAX_BATCH = 1000
-"""The most writes in one transaction. The query for their keys has a placeholder for each of them,
-and SQLite allows 32,766 in a query."""
 STATEMENTS = 32
 """Prepared statements in memory, each with the values that it had last: 32 MB if all were as long
 as they may be."""
@@ -242,46 +239,3 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-
-
-class Batches(Generic[T]):
-    """One task that writes in batches (group commit).
-
-    A batch is everything that was put while the batch before was written. So a hundred senders
-    share the cost of one `fsync`, and no sender waits for a batch to become full.
-    """
-
-    def __init__(self, write: Callable[[list[T]], Awaitable[None]]) -> None:
-        self._write = write
-        self._waiting: asyncio.Queue[T] = asyncio.Queue()
-        self._writing = asyncio.create_task(self._write_forever())
-
-    @property
-    def waiting(self) -> int:
-        """How many items wait for the next batch."""
-        return self._waiting.qsize()
-
-    def take(self) -> list[T]:
-        """Take all items that wait: they are not written."""
-        taken = [self._waiting.get_nowait() for _ in range(self.waiting)]
-        for _ in taken:
-            self._waiting.task_done()
-        return taken
-
-    def put(self, item: T) -> None:
-        """Add an item to the next batch."""
-        self._waiting.put_nowait(item)
-
-    async def close(self) -> None:
-        """Write all items that were put, and end the task."""
-        await self._waiting.join()
-        self._writing.cancel()
-
-    async def _write_forever(self) -> None:
-        while True:
-            batch = [await self._waiting.get()]
-            while not self._waiting.empty() and len(batch) < MAX_BATCH:
-                batch.append(self._waiting.get_nowait())
-            await self._write(batch)
-            for _ in batch:
-                self._waiting.task_done()

@@ -1,12 +1,11 @@
 """SQLite for a server: all or nothing, many at once, on one thread."""
 
-import asyncio
 import sqlite3
 import threading
 
 import pytest
 
-from chatlab.log.database import MAX_BATCH, Batches, Writer, make_durable, transaction
+from chatlab.log.database import Writer, make_durable, transaction
 
 
 @pytest.fixture
@@ -58,23 +57,3 @@ async def test_file_that_cannot_be_opened_is_named(tmp_path):
     with pytest.raises(sqlite3.OperationalError, match=r"cannot open .*nowhere"):
         await writer.open(make_durable)
     await writer.close()
-
-
-async def test_batch_is_what_came_while_the_last_was_written():
-    """The first goes alone, the others together, and no batch is too large."""
-    written, may_write = [], asyncio.Event()
-
-    async def write(batch):
-        written.append(batch)
-        await may_write.wait()
-
-    batches = Batches(write)
-    batches.put(0)
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    for number in range(1, MAX_BATCH + 3):
-        batches.put(number)
-    may_write.set()
-    await batches.close()
-    assert [len(batch) for batch in written] == [1, MAX_BATCH, 2]
-    assert [number for batch in written for number in batch] == list(range(MAX_BATCH + 3))
