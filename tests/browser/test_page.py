@@ -72,25 +72,37 @@ BREAK_AN_UPGRADE = """
     const { set } = Object.getOwnPropertyDescriptor(WebSocket.prototype, "onmessage");
     Object.defineProperty(WebSocket.prototype, "onmessage", {
       set(listener) {
-        set.call(this, (event) => {
+        set.call(this, function receive(event) {
+          const probed = event.data === "3probe" && !window.broken;
+          if (probed && document.getElementById("state").dataset.connected !== "true") {
+            return setTimeout(() => receive.call(this, event));
+          }
           listener(event);
-          if (event.data !== "3probe" || window.broken) return;
+          if (!probed) return;
           window.broken = true;
+          window.breaks();
           this.onclose({ code: 1006 });
           this.close();
         });
       },
     });
 """
+SEND = """
+    document.getElementById("text").value = "during";
+    document.getElementById("text").form.requestSubmit();
+"""
 
 
-def test_line_that_breaks_during_the_upgrade_is_noticed_at_once(context, open_tab):
+@pytest.mark.parametrize(("meanwhile", "texts"), [("", []), (SEND, ["during"])])
+def test_line_that_breaks_during_the_upgrade_is_noticed_at_once(
+    context, open_tab, meanwhile, texts
+):
     """Between polling and WebSocket the client hears nothing, not even that the line is gone."""
-    context.add_init_script(BREAK_AN_UPGRADE)
+    context.add_init_script(f"{BREAK_AN_UPGRADE} window.breaks = () => {{ {meanwhile} }};")
     tab = open_tab()
     tab.page.wait_for_function("window.broken")
-    tab.send("hello")
-    tab.shows("hello")
+    tab.send("after")
+    tab.shows(*texts, "after")
     tab.holds()
     with tab.page.expect_websocket():  # the connection after the next one upgrades again
         tab.press("Drop the line")

@@ -9,9 +9,8 @@ export function endBrokenUpgrades(manager) {
     opts.upgrade = true; // for the next engine: this one has its own copy
     engine.on("upgradeError", () => {
       if (!engine.upgrading) return; // polling goes on
-      engine.upgrading = false; // else close() waits for the end of the upgrade
       opts.upgrade = false;
-      engine.close();
+      engine.transport.emit("close"); // engine.close() waits for the upgrade, and until all is sent
     });
   });
 }
