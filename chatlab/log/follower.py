@@ -24,7 +24,8 @@ lock that all programs of the database cluster share."""
 class Follower:
     """Calls `read` when there may be something after the `head`.
 
-    `read` returns whether there was, and may raise LogError. On `channel`, servers tell each other.
+    `read` returns whether there was, and may raise LogError. On `channel`, servers tell each other
+    their heads.
     """
 
     def __init__(

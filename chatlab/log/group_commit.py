@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic as clock
 from typing import Generic, TypeVar
 
 MAX_BATCH = 1000
-"""The most writes in one transaction. The query for their keys has a placeholder for each of them,
-and SQLite allows 32,766 in a query."""
+"""The most writes in one transaction: a query may have a placeholder for each, and databases allow
+about 32,000."""
 TURNS = 20
-"""How many turns of the event loop a batch waits for those who were answered just now. An idle loop
-makes twenty in 50 µs; a busy one, in which somebody may still come, takes longer."""
+"""How many turns of the event loop a batch waits for those who were answered just now, if these
+turns take no longer than the last write."""
 
 T = TypeVar("T")
 
@@ -49,29 +50,33 @@ class Batches(Generic[T]):
         self._waiting.put_nowait(item)
 
     async def close(self) -> None:
-        """Write all items that were put, and end the task."""
+        """Write all items that were put, and end the task. Nobody may put any meanwhile."""
         await self._waiting.join()
         self._writing.cancel()
 
     async def _write_forever(self) -> None:
-        likely = 1
+        likely, took = 1, 0.0
         while True:
             batch = [await self._waiting.get()]
-            await self._let_arrive(likely - len(batch))
+            await self._let_arrive(likely - len(batch), clock() + took)
             while not self._waiting.empty() and len(batch) < MAX_BATCH:
                 batch.append(self._waiting.get_nowait())
+            began = clock()
             await self._write(batch)
+            took = clock() - began
             for _ in batch:
                 self._waiting.task_done()
             likely = min(MAX_BATCH, len(batch) + self.waiting)
 
-    async def _let_arrive(self, count: int) -> None:
+    async def _let_arrive(self, count: int, deadline: float) -> None:
         """Wait until this many items are here, but at most TURNS turns of the event loop.
 
         Whoever was answered often writes again at once. Without these turns ten senders stay two
         groups of five: one waits while the other is written, and each needs a commit of its own.
+        The deadline is for senders who come by themselves: who waits for more of them finds even
+        more to wait for the next time.
         """
         for _ in range(TURNS):
-            if self.waiting >= count:
+            if self.waiting >= count or clock() > deadline:
                 return
             await asyncio.sleep(0)

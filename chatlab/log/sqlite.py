@@ -43,8 +43,8 @@ EPOCH_BYTES = 9
 class MessageLog(BatchedLog):
     """The log (see `contract.Log`) in a file of SQLite. Await it or enter it to open it.
 
-    One connection writes, in batches (see `database.Batches`). A second one reads: a reader never
-    sees a message that is not committed, and never waits for a commit.
+    One connection writes, in batches (see `group_commit.Batches`). A second one reads: a reader
+    never sees a message that is not committed, and never waits for a commit.
     """
 
     def __init__(

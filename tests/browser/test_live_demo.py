@@ -45,7 +45,7 @@ class Demo:
         self.state, self.alert = page.get_by_role("status"), page.get_by_role("alert")
 
     def open(self, url):
-        """Return when the page has its WebSocket: during an upgrade it sends nothing."""
+        """Return when the page has its WebSocket: during the upgrade the page sends nothing."""
         frames = []
         self.page.on("websocket", lambda socket: socket.on("framesent", lambda f: frames.append(f)))
         self.page.goto(url)

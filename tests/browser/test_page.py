@@ -93,7 +93,19 @@ SEND = """
 """
 
 
-@pytest.mark.parametrize(("meanwhile", "texts"), [("", []), (SEND, ["during"])])
+DROP_AND_RECONNECT = "for (const press of [1, 2]) document.getElementById('connection').click();"
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "texts"),
+    [
+        ("", []),
+        (SEND, ["during"]),
+        (DROP_AND_RECONNECT, []),
+        (SEND + DROP_AND_RECONNECT, ["during"]),
+    ],
+    ids=["nothing", "send", "drop", "send and drop"],
+)
 def test_line_that_breaks_during_the_upgrade_is_noticed_at_once(
     context, open_tab, meanwhile, texts
 ):
@@ -101,9 +113,12 @@ def test_line_that_breaks_during_the_upgrade_is_noticed_at_once(
     context.add_init_script(f"{BREAK_AN_UPGRADE} window.breaks = () => {{ {meanwhile} }};")
     tab = open_tab()
     tab.page.wait_for_function("window.broken")
+    websockets = []
+    tab.page.on("websocket", lambda websocket: websockets.append(websocket))
     tab.send("after")
     tab.shows(*texts, "after")
     tab.holds()
+    assert not websockets
     with tab.page.expect_websocket():  # the connection after the next one upgrades again
         tab.press("Drop the line")
         tab.says("line dropped")

@@ -32,6 +32,7 @@ async def test_batch_is_what_came_while_the_last_was_written():
 async def test_senders_that_are_answered_join_those_that_wait(monkeypatch, turns, size):
     """Two groups become one; without turns for it they would alternate for ever."""
     monkeypatch.setattr(group_commit, "TURNS", turns)
+    monkeypatch.setattr(group_commit, "clock", lambda: 0)
     sizes, begun = [], asyncio.Event()
 
     async def write(batch):
@@ -57,3 +58,23 @@ async def test_senders_that_are_answered_join_those_that_wait(monkeypatch, turns
     await batches.close()
     assert sizes[0] == 5
     assert sizes[5] == size
+
+
+@pytest.mark.parametrize(("watched", "most"), [(True, 5), (False, group_commit.TURNS + 2)])
+async def test_who_comes_unasked_waits_no_longer_than_a_write(monkeypatch, watched, most):
+    """One item comes in each turn, and a write takes two: batches must not grow by waiting."""
+    turns, sizes = 0, []
+    monkeypatch.setattr(group_commit, "clock", lambda: turns if watched else 0)
+
+    async def write(batch):
+        sizes.append(len(batch))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    batches = Batches(write)
+    for turns in range(1000):
+        batches.put(turns)
+        await asyncio.sleep(0)
+    await batches.close()
+    assert max(sizes) == most
+    assert sum(sizes) == 1000

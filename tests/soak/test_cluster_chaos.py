@@ -21,6 +21,7 @@ from chatlab.client import ChatClient
 from chatlab.harness import BackgroundServer, Link, Postgres, bad_day
 from chatlab.history import History, check
 from chatlab.lab.bad_day import BadDay
+from chatlab.log import LogError
 from chatlab.messages import Message
 from chatlab.recovery import Recovery, SharedStore
 from chatlab.server import chat, create_app
@@ -154,7 +155,7 @@ class Cluster:
     def _start(self, server):
         """Start a server as a supervisor does: again, if the database does not answer yet."""
         while True:
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(RuntimeError, LogError):
                 server.start()
                 return
 

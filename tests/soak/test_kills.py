@@ -15,6 +15,7 @@ import pytest
 
 from chatlab.client.tab import ChatClient
 from chatlab.harness.background import BackgroundServer
+from chatlab.harness.network import Link
 from chatlab.messages import CHAT_MESSAGE
 from chatlab.server.app import create_app
 
@@ -60,8 +61,9 @@ class Kills:
         Stop earlier when there is `enough` in the table.
         """
         with self.server:
+            self.link = await Link(self.server.port)
             for number in range(SENDERS):
-                self.clients.append(await ChatClient(self.server.url, f"sender{number}").open())
+                self.clients.append(await ChatClient(self.link.url, f"sender{number}").open())
             for loop in range(loops):
                 await self.kill_while_sending(loop)
                 before = await self.start_again()
@@ -72,11 +74,17 @@ class Kills:
             for client in self.clients:
                 await client.sees(len(self.rows()))
                 await client.close()
+            await self.link.close()
 
     async def kill_while_sending(self, loop):
-        """Let all send at once, and kill the server when so many acknowledgements have come."""
+        """Let all send at once, and kill the server at a bad moment.
+
+        When so many acknowledgements have come, no other one passes the link, and one more message
+        of each sender is sent. As soon as anything is stored after that, the server is killed.
+        """
         due = self.chance.randint(1, SENDERS * MESSAGES // 2)
         enough = asyncio.Event()
+        sending = []
 
         async def send(message, client):
             nonlocal due
@@ -85,14 +93,23 @@ class Kills:
             if due <= 0:
                 enough.set()
 
-        sending = []
-        for number in range(MESSAGES):
+        def send_next(number):
             for sender, (client, messages) in enumerate(zip(self.clients, self.sent, strict=True)):
                 text = f"{sender}: {loop * MESSAGES + number}"
                 messages.append(Sent(text, f"key of {text}" if self.keyed else None))
                 sending.append(asyncio.create_task(send(messages[-1], client)))
+
+        for number in range(MESSAGES - 1):
+            send_next(number)
         await enough.wait()
+        self.link.freeze("down")
+        stored = len(self.rows())
+        send_next(MESSAGES - 1)
+        while len(self.rows()) == stored:  # noqa: ASYNC110 - another process stores
+            await asyncio.sleep(0.001)
         self.server.kill()
+        self.link.cut()
+        self.link.thaw()
         await asyncio.gather(*sending)
 
     async def start_again(self):

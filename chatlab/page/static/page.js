@@ -254,10 +254,10 @@ function start() {
     earlier.connected();
     outbox.connected();
   });
-  socket.on("disconnect", (reason) => {
-    // The button cut a connection that was being upgraded, and was pressed again before it ended:
-    // then the client does not try again by itself.
-    if (reason === "forced close" && wanted()) setTimeout(() => socket.connect());
+  socket.on("disconnect", () => {
+    // If the button cut a connection that was being upgraded, and was pressed again before it ended,
+    // the client does not try again by itself. If it does, this changes nothing.
+    if (wanted()) setTimeout(() => socket.connect());
     showState();
     reporter.report("drop");
     countAsOld();
