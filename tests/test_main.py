@@ -354,6 +354,13 @@ def test_installed_browser_client_is_not_mentioned(copy):
         assert get(f"{url}/socket.io/socket.io.js") == "// the client"
 
 
+def sessions_in(folder):
+    """How many sessions a program has stored: it does so in the background."""
+    with contextlib.closing(sqlite3.connect(folder / "chat.db")) as store:
+        [(count,)] = store.execute("SELECT count(*) FROM sessions")
+        return count
+
+
 async def test_program_recovers_and_keeps_as_many_messages_as_asked(tmp_path):
     """The page that comes back has its session again, even after a kill."""
     with running(tmp_path, "--keep", 2) as (process, url):
@@ -361,6 +368,8 @@ async def test_program_recovers_and_keeps_as_many_messages_as_asked(tmp_path):
         for number in range(1, 5):
             await tab.send(str(number))
         await tab.sees(4)
+        while not sessions_in(tmp_path):  # noqa: ASYNC110 - another process stores them
+            await asyncio.sleep(0.01)
         process.kill()
         await tab.until(lambda: not tab.connected)
         await tab.drop()

@@ -155,14 +155,14 @@ def _gives_up(bridge: Callable[..., Any]) -> str:
 
 def _call(bridge: Callable[..., Any], loop: Loop, work: Coroutine[Any, Any, Any]) -> Any:
     """Call the function; then wait until the loop has begun what it was given, if anything."""
-    coroutine = loop.note(work)
+    coroutine, turn = loop.note(work), asyncio.sleep(0)
     try:
         with loop.waited_for():
             return bridge(loop, coroutine)
     finally:
         with suppress(RuntimeError, CancelledError):
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(PATIENCE)
-        for unused in (coroutine, work):
+            asyncio.run_coroutine_threadsafe(turn, loop).result(PATIENCE)
+        for unused in (coroutine, work, turn):
             if getcoroutinestate(unused) == CORO_CREATED:
                 unused.close()
 

@@ -60,6 +60,12 @@ WRONG = [
         f"got = {RESULT}\n    loop.call_soon_threadsafe(loop.stop)\n    return got",
         "it stops the loop, which others still need",
     ),
+    (
+        f"return {RESULT}",
+        f"got = {RESULT}\n    loop.call_soon_threadsafe(loop.stop)\n"
+        "    while not loop.is_closed():\n        pass\n    return got",
+        "it stops the loop, which others still need",
+    ),
 ]
 """A piece of the solution, what stands there instead, and what is said."""
 RIGHT = [
