@@ -5,6 +5,7 @@ The name of the log's table is all that this module knows of the database.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
@@ -100,6 +101,34 @@ def behind(server: Callable[..., None]) -> Callable[[Any, Any], None]:
     def late(sio: Any, log: Any) -> None:
         log.follows = False
         register(server, sio, log)
+
+    return late
+
+
+def stores_before_it_reads(server: Callable[..., None]) -> Callable[[Any, Any], None]:
+    """Let a server be `behind`, and read nothing while it stores a message.
+
+    So a handler that shows a message as soon as it is stored shows it before all that is read.
+    """
+
+    def late(sio: Any, log: Any) -> None:
+        append, after = log.append, log.after
+        stored = asyncio.Event()
+        stored.set()
+
+        async def append_alone(*message: Any) -> int:
+            stored.clear()
+            try:
+                return await append(*message)
+            finally:
+                stored.set()
+
+        async def after_storing(*place: Any) -> list[Any]:
+            await stored.wait()
+            return await after(*place)
+
+        log.append, log.after = append_alone, after_storing
+        behind(server)(sio, log)
 
     return late
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chatlab.course import scenarios, several_servers
-from chatlab.course.accidents import behind
+from chatlab.course.accidents import behind, stores_before_it_reads
 from chatlab.history import History, Verdict
 from chatlab.lab import Lab
 
@@ -125,7 +125,7 @@ RUNGS_OF_TWO = (
         "all pages have one order, whoever sends through which server.",
         several_servers.in_one_order,
         TWICE,
-        change=behind,
+        change=stores_before_it_reads,
     ),
     Rung(
         "stores once",
