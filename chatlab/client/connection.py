@@ -76,10 +76,13 @@ class Connection(socketio.AsyncClient):
     async def ask(self, event: str, arguments: tuple[Any, ...], for_caller: bool) -> Any:
         """Emit an event and return the first value of the server's acknowledgement, or None."""
         answer = self._expect(for_caller)
+
+        def answered(*values: Any) -> None:
+            # A turn later: what the server emitted before may be an error for this caller.
+            asyncio.get_running_loop().call_soon(settle, answer, (*values, None)[0])
+
         try:
-            await self.emit(
-                event, arguments, callback=lambda *values: settle(answer, (*values, None)[0])
-            )
+            await self.emit(event, arguments, callback=answered)
             return await answer
         finally:
             answer.cancel()  # if the event could not even be emitted
