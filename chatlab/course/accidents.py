@@ -116,16 +116,16 @@ def stores_before_it_reads(server: Callable[..., None]) -> Callable[[Any, Any], 
         stored = asyncio.Event()
         stored.set()
 
-        async def append_alone(*message: Any) -> int:
+        async def append_alone(*message: Any, **named: Any) -> int:
             stored.clear()
             try:
-                return await append(*message)
+                return await append(*message, **named)
             finally:
                 stored.set()
 
-        async def after_storing(*place: Any) -> list[Any]:
+        async def after_storing(*place: Any, **named: Any) -> list[Any]:
             await stored.wait()
-            return await after(*place)
+            return await after(*place, **named)
 
         log.append, log.after = append_alone, after_storing
         behind(server)(sio, log)

@@ -55,7 +55,7 @@ def one_loop_for_all(sio, log):
                 queue.put_nowait(rows)
 
     async def deliver(sid, queue, cursor):
-        rows = await log.after(cursor)
+        rows = await log.after(offset=cursor)  # a reader may write it so
         while True:
             for message in rows:
                 if message.offset > cursor:
