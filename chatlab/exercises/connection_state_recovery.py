@@ -76,13 +76,13 @@ def stalling(server: Callable[..., None]) -> Callable[..., None]:
     def handlers(sio: Any, log: Any) -> None:
         append, overtaken, last = log.append, asyncio.Event(), count(1)
 
-        async def append_and_stall(text: str, *key: str) -> int:
+        async def append_and_stall(text: str, *key: str, **named: str) -> int:
             if text == SECOND:
                 overtaken.set()
             if text == FIRST:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(overtaken.wait(), GRACE)
-            offset = await append(text, *key)
+            offset = await append(text, *key, **named)
             if text == LAST and next(last) == 2:
                 await sio.emit("stored")
                 await asyncio.Event().wait()

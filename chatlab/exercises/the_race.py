@@ -74,11 +74,11 @@ def patient(server: Callable[..., None]) -> Callable[..., None]:
         asked: Counter[Any] = Counter()
 
         def bounded(ask: Callable[..., Any]) -> Callable[..., Any]:
-            def asks(offset: int, *limit: int) -> Any:
+            def asks(offset: int, *limit: int, **named: int) -> Any:
                 asked[ask, offset, log.head] += 1
                 if asked[ask, offset, log.head] > MOST:
                     raise BadMoment(AGAIN.format(offset))
-                return ask(offset, *limit)
+                return ask(offset, *limit, **named)
 
             return asks
 
@@ -98,10 +98,10 @@ def storing(server: Callable[..., None], moment: str) -> Callable[..., None]:
             if texts:
                 await log.append(texts.pop(0))
 
-        async def after(offset: int, *limit: int) -> Any:
+        async def after(*place: int, **named: int) -> Any:
             if moment == "before":
                 await store()
-            rows = await read(offset, *limit)
+            rows = await read(*place, **named)
             if moment == "after":
                 await store()
             return rows

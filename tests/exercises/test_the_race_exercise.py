@@ -68,6 +68,7 @@ RIGHT = [
     (LOOP, NEXT + "\n" + FOR + SEND + MOVE),
     (SEND + MOVE, MOVE + SEND),
     (NEXT, f"{NEXT}\n{NEXT}"),
+    ("log.after(cursor)", "log.after(offset=cursor, limit=50)"),
     (LOOP, ROWS + SEND
      + "            cursor = rows[-1].offset if rows else cursor\n" + NEXT),
 ]  # fmt: skip
